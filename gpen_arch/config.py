@@ -11,6 +11,7 @@ import torch
 # Channels of a level at channel multiplier 1 and narrow 1; from 64 px on they are multiplied by the channel multiplier.
 _BASE_CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32, 1024: 16, 2048: 8}
 _MULTIPLIED_FROM = 64
+_MAX_LEVELS = 14
 
 
 class ConfigError(ValueError):
@@ -83,8 +84,8 @@ class GPENConfig:
         Raises:
             ConfigError: a key is missing or extra, or a shape contradicts the others; all of them are named.
         """
-        encoder_levels = _count(state_dict, "ecd{}.0.0.weight", "ecd{}.0.1.weight")
-        rgb_levels = _count(state_dict, "generator.to_rgbs.{}.conv.weight")
+        encoder_levels = _count(state_dict, "ecd")
+        rgb_levels = max(_count(state_dict, "generator.to_rgbs."), (_count(state_dict, "generator.convs.") + 1) // 2)
         anchors = {
             "ecd0.0.0.weight": 4,
             "ecd1.0.1.weight": 4,
@@ -111,16 +112,17 @@ class GPENConfig:
                 f"{2 * first[1]} (features concatenated) after generator.convs.0.conv.weight's {first[1]}"
             )
         channels = [state_dict["generator.input.input"].shape[1]]
-        channels += [
-            state_dict[key].shape[1] if (key := f"generator.convs.{2 * i}.conv.weight") in state_dict else 1
-            for i in range(rgb_levels)
-        ]
+        for i in range(rgb_levels):
+            weight = state_dict.get(f"generator.convs.{2 * i}.conv.weight")  # where it is missing, _check names it
+            channels.append(channels[-1] if weight is None or weight.dim() != 5 else weight.shape[1])
+        if rgb_levels > _MAX_LEVELS or encoder_levels > _MAX_LEVELS:
+            raise ConfigError(f"{encoder_levels} encoder and {rgb_levels} synthesis levels: no GPEN is that deep")
         config = cls(
             in_size=2 ** (encoder_levels + 1),
             out_size=2 ** (rgb_levels + 2),
             channels=tuple(int(c) for c in channels),
             style_dim=int(state_dict["final_linear.0.weight"].shape[0]),
-            mapping_layers=_count(state_dict, "generator.style.{}.weight", first=1),
+            mapping_layers=max(_count(state_dict, "generator.style.") - 1, 0),  # index 0 is the pixel norm
             concat=bool(second[2] == 2 * first[1]),
         )
         config._check(state_dict)
@@ -172,17 +174,10 @@ def _levels(out_size: int) -> tuple[int, ...]:
     return tuple(2**i for i in range(2, int(math.log2(out_size)) + 1))
 
 
-def _count(state_dict: Mapping[str, torch.Tensor], *patterns: str, first: int = 0) -> int:
-    """Highest index that any pattern reaches, plus one: a gap then shows as a missing key, not as a smaller net."""
-    count = 0
-    for pattern in patterns:
-        head, tail = pattern.split("{}")
-        for key in state_dict:
-            if key.startswith(head) and key.endswith(tail):
-                index = key[len(head) : len(key) - len(tail)]
-                if index.isdecimal() and int(index) < 64:
-                    count = max(count, int(index) + 1 - first)
-    return count
+def _count(state_dict: Mapping[str, torch.Tensor], prefix: str) -> int:
+    """Highest index behind ``prefix``, plus one: a gap then shows as a missing key, not as a smaller net."""
+    indexes = {key[len(prefix) :].split(".", 1)[0] for key in state_dict if key.startswith(prefix)}
+    return max((int(index) + 1 for index in indexes if index.isdecimal() and len(index) < 3), default=0)
 
 
 def _names(keys: list[str]) -> str:

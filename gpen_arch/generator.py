@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -72,7 +73,7 @@ class Generator(nn.Module):
         self.to_rgb1 = ToRGB(base * width, style_dim, upsample=False)
         self.convs = nn.ModuleList()
         self.to_rgbs = nn.ModuleList()
-        for below, channels in zip(config.channels, config.channels[1:], strict=False):
+        for below, channels in itertools.pairwise(config.channels):
             self.convs.append(StyledConv(below * width, channels, style_dim, concat=config.concat, upsample=True))
             self.convs.append(StyledConv(channels * width, channels, style_dim, concat=config.concat))
             self.to_rgbs.append(ToRGB(channels * width, style_dim))
@@ -80,7 +81,7 @@ class Generator(nn.Module):
     def forward(self, z: torch.Tensor, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """[N,style] and one [N or 1,C,s,s] for every level s = 4, 8, … out_size → [N,3,out_size,out_size]."""
         if len(features) != len(self.config.levels):
-            raise ValueError(f"features: expected one for each of {len(self.config.levels)} levels, got {len(features)}")
+            raise ValueError(f"features: expected {len(self.config.levels)}, one a level, got {len(features)}")
         w = self.style(z)
         x = self.conv1(self.input(z.shape[0]), w, features[0])
         rgb = self.to_rgb1(x, w)

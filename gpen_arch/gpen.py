@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import nn
 
@@ -30,7 +32,7 @@ class GPEN(nn.Module):
         sizes = [size for size in reversed(config.levels) if size <= config.in_size]  # in_size, …, 8, 4
         first = config.channels_at(config.in_size)
         self.ecd0 = nn.Sequential(nn.Sequential(EqualConv2d(3, first, 1), BiasedLeakyReLU(first)))
-        for k, (above, below) in enumerate(zip(sizes, sizes[1:], strict=False), start=1):
+        for k, (above, below) in enumerate(itertools.pairwise(sizes), start=1):
             i, o = config.channels_at(above), config.channels_at(below)
             block = nn.Sequential(Blur((2, 2)), EqualConv2d(i, o, 3, stride=2), BiasedLeakyReLU(o))
             self.add_module(f"ecd{k}", nn.Sequential(block))

@@ -74,7 +74,7 @@ class BiasedLeakyReLU(nn.Module):
 
 
 class Blur(nn.Module):
-    """[1,3,3,1] at a fixed padding, with the gain of an upsampling by ``up`` and, where asked, the upsampling itself."""
+    """[1,3,3,1] at a fixed padding and gain, after an upsampling by ``up`` where asked."""
 
     kernel: torch.Tensor
 
