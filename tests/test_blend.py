@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -90,8 +91,8 @@ def test_more_fidelity_is_nearer_to_the_original(mode: str, astronaut: Tensor) -
     to_original = [rms(face - original) for face in blended]
     to_restored = [rms(face - restored) for face in blended]
     # at 256 px a cut-off above 0.9 is beyond the finest frequency: equal from there on
-    assert all(a >= b for a, b in zip(to_original, to_original[1:], strict=False)), to_original
-    assert all(a <= b for a, b in zip(to_restored, to_restored[1:], strict=False)), to_restored
+    assert all(a >= b for a, b in pairwise(to_original)), to_original
+    assert all(a <= b for a, b in pairwise(to_restored)), to_restored
     assert to_original[0] > 1.02 * to_original[3] > 1.04 * to_original[5] > 0
 
 
@@ -129,7 +130,7 @@ def test_detail_at_zero_still_keeps_the_coarsest_band(astronaut: Tensor) -> None
 
 def test_the_cut_off_moves_from_coarse_to_everything() -> None:
     sigmas = [detail_sigma(fidelity) for fidelity in FIDELITIES]
-    assert all(a > b for a, b in zip(sigmas, sigmas[1:], strict=False))
+    assert all(a > b for a, b in pairwise(sigmas))
     assert sigmas[0] == 0.125 and sigmas[-1] == 0
     # a wave of the original passes once the cut-off is finer than it
     wave = 0.5 + 0.2 * torch.cos((torch.arange(256) + 0.5) / 256 * 2 * math.pi * 16)  # 16 waves across the face
@@ -184,7 +185,7 @@ def test_inputs_of_any_kind_stay_untouched(mode: str, fidelity: float) -> None:
     copies = original.clone(), restored.clone()
     blended = blend_faces(original, restored, fidelity, mode)
     assert blended.shape == (2, 48, 48, 3) and blended.dtype == torch.float32
-    assert 0 <= float(blended.min()) and float(blended.max()) <= 1
+    assert float(blended.min()) >= 0 and float(blended.max()) <= 1
     assert torch.equal(original, copies[0]) and torch.equal(restored, copies[1])
     assert blend_faces(original[:0], restored[:0], fidelity, mode).shape == (0, 48, 48, 3)
 

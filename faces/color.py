@@ -1,0 +1,95 @@
+"""Give a restored face the original's colours: in Lab by mean and spread, or by the low band of a wavelet."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .blend import check_face_batch, check_same_count, colours
+from .lab import lab_to_rgb, rgb_to_lab
+from .smoothing import resize_square, wavelet_low
+
+COLOR_MATCHES = ("none", "mean_std", "wavelet")
+
+STATISTICS_GRID = 64  # px; statistics are taken at this size, where blur, noise and GPEN's own detail play no part
+FACE_CENTRE = (0.5, 0.57)  # u, v of the middle between eyes and mouth, in the gpen and the ffhq template alike
+FACE_RADII = (0.24, 0.30)  # in u and v: cheek to cheek, brows to chin; hair and background have no weight at all
+LIGHTNESS_GAIN = (0.5, 2.0)  # a flat original must not flatten the face
+CHROMA_GAIN = (0.0, 3.0)  # to 0: a grey original makes a grey face; not further up, where it would colour noise
+
+LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709
+STRIP = 256  # rows converted at once: Lab needs eight times a picture's memory on the way
+
+
+def _face_weights(size: int, device: torch.device) -> Tensor:
+    """(size, size, 1), sum 1: a dome over the face of an aligned crop, 0 outside of its ellipse."""
+    middles = (torch.arange(size, device=device) + 0.5) / size
+    across = ((middles - FACE_CENTRE[0]) / FACE_RADII[0]).square()
+    down = ((middles - FACE_CENTRE[1]) / FACE_RADII[1]).square()
+    weights = (1 - down[:, None] - across).clamp_min(0)
+    return (weights / weights.sum())[:, :, None]
+
+
+def _mean_and_std(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Of (G, G, C) over the face: (C,) and (C,)."""
+    weights = _face_weights(values.shape[0], values.device)
+    mean = (weights * values).sum(dim=(0, 1))
+    return mean, (weights * (values - mean) ** 2).sum(dim=(0, 1)).sqrt()
+
+
+def _match_mean_std(restored: Tensor, original: Tensor) -> Tensor:
+    """Move every Lab channel's mean and spread over the face to the original's; (S, S, 3) and (s, s, 3)."""
+    statistics = [_mean_and_std(rgb_to_lab(resize_square(face, STATISTICS_GRID))) for face in (restored, original)]
+    (mean, std), (wanted_mean, wanted_std) = statistics
+    gain = wanted_std / std.clamp_min(1e-3)  # 1e-3 of a Lab unit: nothing to stretch below
+    limits = torch.tensor([LIGHTNESS_GAIN, CHROMA_GAIN, CHROMA_GAIN], device=gain.device)
+    gain = gain.clamp(limits[:, 0], limits[:, 1])
+    return torch.cat([lab_to_rgb((rgb_to_lab(rows) - mean) * gain + wanted_mean) for rows in restored.split(STRIP)])
+
+
+def _chroma(rgb: Tensor) -> Tensor:
+    """(..., 3) less its luma: 0 for every grey."""
+    luma = (rgb * torch.tensor(LUMA, device=rgb.device)).sum(dim=-1, keepdim=True)
+    return rgb - luma
+
+
+def _match_wavelet(restored: Tensor, original: Tensor) -> Tensor:
+    """The low band of the original under the high bands of the restored face; (S, S, 3) and (s, s, 3).
+
+    Where the original has less colour than GPEN's face (a tinted or a grey photo), the colour of the high bands is
+    turned down alike: a grey original gives a grey face, edges included.
+    """
+    size = restored.shape[0]
+    low_restored, low_original = wavelet_low(restored), wavelet_low(original)
+    spreads = [_mean_and_std(_chroma(low))[1].square().sum().sqrt() for low in (low_original, low_restored)]
+    vividness = (spreads[0] / spreads[1].clamp_min(1e-4)).clamp(0, 1)
+    matched = restored + resize_square(low_original - low_restored, size)
+    surplus = _chroma(restored - resize_square(low_restored, size))
+    return (matched - (1 - vividness) * surplus).clamp_(0, 1)
+
+
+def match_color(restored: Tensor, original: Tensor, color_match: str = "none") -> Tensor:
+    """Give restored faces the colours of the original crops, face by face in bounded memory.
+
+    restored: (N, S, S, 3), [0, 1], any float type; a fourth channel is left out; the result lives on its device
+    original: (N, s, s, 3), [0, 1], s need not be S
+    color_match: ``none``: as it is. ``mean_std``: mean and spread of every CIE Lab channel over the middle of the face:
+        overall light, contrast and tint are the original's, shading and detail GPEN's. ``wavelet``: everything wider
+        than about 4 % of the crop is the original's, so also its local light and colour.
+
+    Returns (N, S, S, 3) float32 in [0, 1]; with ``none`` it may be the very tensor that came in.
+    Raises ValueError for an unknown name, unequal counts, wrong shapes, NaN pixels.
+    """
+    if color_match not in COLOR_MATCHES:
+        raise ValueError(f"color_match must be one of {', '.join(COLOR_MATCHES)}; got {color_match!r}")
+    check_face_batch(restored, "the restored faces")
+    check_face_batch(original, "the original crops")
+    check_same_count(original, restored)
+    if color_match == "none":
+        return restored[..., :3].float()
+    match = _match_mean_std if color_match == "mean_std" else _match_wavelet
+    matched = torch.empty((*restored.shape[:3], 3), dtype=torch.float32, device=restored.device)
+    for index in range(len(restored)):
+        before = colours(original, index, "the original crops").to(restored.device)
+        matched[index] = match(colours(restored, index, "the restored faces"), before)
+    return matched
