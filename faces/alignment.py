@@ -43,3 +43,16 @@ def fit_similarity(source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     linear = torch.stack((torch.stack((real, -imaginary), -1), torch.stack((imaginary, real), -1)), dim=-2)
     shift = target_mean.mT - linear @ source_mean.mT
     return torch.cat((linear, shift), dim=-1)
+
+
+def invert_similarity(matrices: torch.Tensor) -> torch.Tensor:
+    """The matrices that lead back: ``x = B[:, :2] @ y + B[:, 2]`` where ``y = A[:, :2] @ x + A[:, 2]``.
+
+    Args:
+        matrices: (…,2,3) float, invertible.
+
+    Returns:
+        (…,2,3) of the same dtype.
+    """
+    back = torch.linalg.inv(matrices[..., :2])
+    return torch.cat((back, -back @ matrices[..., 2:]), dim=-1)

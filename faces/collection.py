@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .alignment import fit_similarity
+from .alignment import fit_similarity, invert_similarity
 from .templates import template_points
 
 
@@ -84,7 +84,8 @@ class Faces:
         total = frame_count if frame_count is not None else max(1, int(frames.max()) + 1 if count else 1)
         if count and not 0 <= int(frames.min()) <= int(frames.max()) < total:
             raise ValueError(f"frame_indices: expected 0 to {total - 1}, got {int(frames.min())} to {int(frames.max())}")
-        matrices = fit_similarity(template_uv, points) if count else points.new_zeros(0, 2, 3)
+        # fitted from the photo to the template, as the authors do; the other way round shows a turned face smaller
+        matrices = invert_similarity(fit_similarity(points, template_uv)) if count else points.new_zeros(0, 2, 3)
         given_boxes = _enclosing(matrices) if boxes is None else torch.as_tensor(boxes).detach()
         given_scores = torch.ones(count) if scores is None else torch.as_tensor(scores).detach()
         return cls(
