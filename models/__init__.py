@@ -1,0 +1,54 @@
+"""What lies on disk: known files, safe reading, downloads, and loading a restorer from any of them."""
+
+from .catalogue import CATALOGUE, CatalogueEntry, entry_of_sha256, find_entry
+from .download import by_hand, download
+from .errors import DownloadError, ModelFileError, ModelNotFoundError, RestoreError
+from .hashing import sha256_of
+from .inspection import ModelInfo, Verdict, inspect_model, verify_file
+from .loading import load_gpen
+from .reading import read_metadata, read_state_dict
+from .restorer import Restorer
+from .search import (
+    BUILTIN_LABEL,
+    BUILTIN_NAME,
+    BUILTIN_PATH,
+    OWN_FOLDER,
+    ModelFile,
+    default_folders,
+    default_shared_folders,
+    download_folder,
+    find_model_files,
+    resolve_model,
+)
+
+__all__ = [
+    "BUILTIN_LABEL",
+    "BUILTIN_NAME",
+    "BUILTIN_PATH",
+    "CATALOGUE",
+    "OWN_FOLDER",
+    "CatalogueEntry",
+    "DownloadError",
+    "ModelFile",
+    "ModelFileError",
+    "ModelInfo",
+    "ModelNotFoundError",
+    "RestoreError",
+    "Restorer",
+    "Verdict",
+    "by_hand",
+    "default_folders",
+    "default_shared_folders",
+    "download",
+    "download_folder",
+    "entry_of_sha256",
+    "find_entry",
+    "find_model_files",
+    "inspect_model",
+    "load_gpen",
+    "read_metadata",
+    "read_state_dict",
+    "resolve_model",
+    "sha256_of",
+    "verify_file",
+]

@@ -1,0 +1,162 @@
+"""From a path or a name to a restorer."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from .. import gpen_arch
+from ..gpen_arch import GPEN, ConfigError, GPENConfig
+from .errors import ModelFileError
+from .formats import sniff_format
+from .onnx_recognition import onnx_sizes
+from .onnx_restorer import OnnxRestorer
+from .reading import check_finite, read_metadata, read_state_dict
+from .recognition import has_gpen_names, recognise_foreign
+from .restorer import Restorer, Sizes
+from .search import BUILTIN_LABEL, BUILTIN_PATH, resolve_model
+from .torch_restorer import TorchRestorer
+
+_log = logging.getLogger(__name__)
+_GPEN_KEY = re.compile(r"(?:ecd\d+|final_linear|generator)\.")
+_OTHER_TASK = {
+    "colorization": "colouring black-and-white portraits",
+    "inpainting": "filling holes",
+    "seg2face": "painting faces from label maps",
+}
+_TEMPLATES = ("gpen", "ffhq")
+
+
+def load_gpen(
+    path_or_name: Path | str,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    folders: Sequence[Path | str] = (),
+) -> Restorer:
+    """Load a GPEN from a .pth, .pt, .safetensors or .onnx file. What is inside decides; the name is never believed.
+
+    Args:
+        path_or_name: a file; a file name, or a name without its extension, in one of the folders; "builtin".
+        device: where it is to run.
+        dtype: what it is to compute in; None: `best_dtype(device)`.
+        folders: searched before our own models folder.
+
+    Raises:
+        ModelNotFoundError: no such file or name.
+        ModelFileError: the file is damaged, is something else, would run code, or its weights are not GPEN's.
+    """
+    device = torch.device(device)
+    path = resolve_model(path_or_name, folders)
+    name = BUILTIN_LABEL if path == BUILTIN_PATH else path.stem
+    if sniff_format(path) == "onnx":
+        sizes, found = onnx_sizes(path)
+        warnings = name_warnings(path, sizes) + found
+        for sentence in warnings:
+            _log.warning("%s", sentence)
+        return OnnxRestorer(path, sizes, device, dtype=dtype, name=name, warnings=warnings)
+    dtype = dtype or best_dtype(device)
+    if not dtype.is_floating_point:
+        raise ValueError(f"dtype: expected torch.float32, float16 or bfloat16, got {dtype}")
+    # a node calls this inside inference_mode, whose tensors could neither be moved nor copied by other threads
+    with torch.inference_mode(False):
+        state_dict, config = read_gpen(path)
+        warnings = name_warnings(path, config)
+        for sentence in warnings:
+            _log.warning("%s", sentence)
+        template = read_metadata(path).get("template", "gpen")
+        return TorchRestorer(
+            build_module(path, state_dict, config, device, dtype),
+            config,
+            dtype=dtype,
+            name=name,
+            path=path,
+            template=template if template in _TEMPLATES else "gpen",
+            warnings=warnings,
+        )
+
+
+def read_gpen(path: Path) -> tuple[dict[str, torch.Tensor], GPENConfig]:
+    """Read a GPEN's weights and configuration from a .pth, .pt or .safetensors file.
+
+    Tensors that are no part of the generator (a discriminator in the same checkpoint) are left out.
+
+    Returns:
+        The published keys with tensors on the CPU in the stored dtype, perhaps views of the mapped file; the config.
+
+    Raises:
+        ModelFileError: damaged, not finite, another network (named), or not a complete GPEN (the keys are named).
+    """
+    state_dict = read_state_dict(path)
+    foreign = recognise_foreign(state_dict)
+    if foreign is not None:
+        raise ModelFileError(path, f"it is {foreign.name}, not a GPEN model", foreign.remedy)
+    own = {key: value for key, value in state_dict.items() if _GPEN_KEY.match(key)}
+    if not has_gpen_names(own):
+        some = ", ".join(list(state_dict)[:3])
+        what = f"it holds the weights of an unknown network, not of GPEN ({len(state_dict)} tensors: {some}, …)"
+        raise ModelFileError(path, what, "give a GPEN-BFR file; `models list` shows those that are known")
+    dropped = [key for key in state_dict if key not in own]
+    if dropped:
+        _log.info("%s: left out %d tensors that are not the generator's (%s, …)", path, len(dropped), dropped[0])
+    try:
+        config = GPENConfig.from_state_dict(own)
+    except ConfigError as error:
+        remedy = "the file is damaged or of a variant unknown here: download it again"
+        raise ModelFileError(path, str(error), remedy) from error
+    check_finite(path, own)
+    return own, config
+
+
+def build_module(
+    path: Path, state_dict: Mapping[str, torch.Tensor], config: GPENConfig, device: torch.device, dtype: torch.dtype
+) -> nn.Module:
+    """The network with its weights, on a device in a dtype: the one place where a module is made.
+
+    `gpen_arch.build_engine(state_dict, config)` is used where there is one, else the readable reference.
+
+    Raises:
+        ModelFileError: weights that do not fit into the dtype.
+    """
+    # a copy: the tensors may be views of a mapped file, which somebody may overwrite
+    weights = {key: value.to(device, dtype, copy=True) for key, value in state_dict.items()}
+    if dtype == torch.float16:
+        for key, value in weights.items():
+            if not torch.isfinite(value).all():
+                raise ModelFileError(path, f"{key} does not fit into float16", "use precision fp32 or bf16")
+    build_engine = getattr(gpen_arch, "build_engine", None)
+    if build_engine is not None:
+        return build_engine(weights, config)
+    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
+        module = GPEN(config)
+    module.load_state_dict(weights, strict=True, assign=True)
+    return module
+
+
+def best_dtype(device: torch.device) -> torch.dtype:
+    """What to compute in where nobody asked: float32 everywhere, for half precisions change the result."""
+    del device  # kept in the signature: a fast engine may prefer bfloat16 on CUDA
+    return torch.float32
+
+
+def size_contradiction(path: Path, config: Sizes) -> str:
+    """Where the size in a file's name is not that of its weights; empty where they agree or the name says none."""
+    promised = {int(number) for number in re.findall(r"(?<!\d)(256|512|1024|2048)(?!\d)", path.stem)}
+    if not promised or promised & {config.in_size, config.out_size}:
+        return ""
+    said = " or ".join(str(size) for size in sorted(promised))
+    return f"its name says {said}, its weights are the {config.out_size} px model"
+
+
+def name_warnings(path: Path, config: Sizes) -> tuple[str, ...]:
+    """Where a file's name promises something else than its weights hold."""
+    contradiction = size_contradiction(path, config)
+    warnings = [f"{path.name}: {contradiction}; it is used as such"] if contradiction else []
+    for kind, task in _OTHER_TASK.items():
+        if kind in path.stem.casefold():
+            warnings.append(f"{path.name}: by its name these weights are for {task}, not for restoring faces")
+    return tuple(warnings)
