@@ -9,7 +9,7 @@ import numpy as np
 
 # what is read and written, by extension; a folder is searched for these
 FORMAT_OF_SUFFIX = {
-    ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF",
+    ".jpg": "JPEG", ".jpeg": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF",
 }  # fmt: skip
 READABLE = "JPEG, PNG, WebP and TIFF"
 MAX_PIXELS = 178_000_000  # 13,300 × 13,300: 2 GB as float; above it, a mistake or a bomb more often than a photo

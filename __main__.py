@@ -1,0 +1,26 @@
+"""``python path/to/folder …``: the command line, whatever the folder is called and wherever it is called from."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import importlib.util
+import sys
+from pathlib import Path
+
+ALIAS = "gpen_pack"  # the folder's own name may hold hyphens and dots, which no import statement can spell
+
+
+def run() -> int:
+    """Give the folder an importable name and start its command line."""
+    root = Path(__file__).resolve().parent
+    # python put the folder first: `models` and `nodes` would become importable by those bare names
+    sys.path[:] = [entry for entry in sys.path if not entry or Path(entry).resolve() != root]
+    spec = importlib.machinery.ModuleSpec(ALIAS, None, is_package=True)
+    spec.submodule_search_locations = [str(root)]
+    sys.modules[ALIAS] = importlib.util.module_from_spec(spec)
+    return importlib.import_module(f"{ALIAS}.cli").main()
+
+
+if __name__ == "__main__":
+    sys.exit(run())

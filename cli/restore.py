@@ -1,0 +1,191 @@
+"""``restore``: load once, then one picture after the other; a bad one does not stop the rest."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .arguments import EXAMPLES, NOT_FOR_ALIGNED, HelpFormatter, add_restore_arguments, given
+from .errors import UsageError
+from .jobs import Job, plan_jobs
+
+if TYPE_CHECKING:
+    from ..models import Restorer
+    from .one_picture import Outcome, Tools
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command ``restore``."""
+    parser = subparsers.add_parser(
+        "restore",
+        help="restore the faces in pictures",
+        usage="%(prog)s INPUT... -o OUTPUT [option...]",
+        description="Find the faces in pictures, restore them with GPEN, put them back; nothing else is changed.",
+        formatter_class=HelpFormatter,
+    )
+    parser.epilog = EXAMPLES.replace("{prog}", parser.prog)
+    add_restore_arguments(parser)
+    parser.set_defaults(parser=parser)
+
+
+def run(args: argparse.Namespace, tools: Tools | None = None) -> int:
+    """0: all done; 1: some pictures failed.
+
+    Args:
+        tools: model and detector, where they are not those that ``args`` name.
+
+    Raises:
+        UsageError: what was typed cannot be done, or the model or the detector cannot be used.
+    """
+    if args.aligned and (senseless := given(args.parser, args, NOT_FOR_ALIGNED)):
+        raise UsageError(f"--aligned looks for no faces and puts none back, so {', '.join(senseless)} cannot apply.")
+    _check_select(args.select)
+    jobs = plan_jobs(args)
+    say = _Voice(args, len(jobs))
+    tools = tools or load_tools(args, say.note)
+    failed = 0
+    with say:
+        for job in jobs:
+            outcome = _attempt(job, tools, args, say)
+            failed += outcome.error is not None
+            say.outcome(outcome)
+    if failed and len(jobs) > 1:
+        say.note(f"{failed} of {len(jobs)} pictures failed.", even_if_quiet=True)
+    return 1 if failed else 0
+
+
+def load_tools(args: argparse.Namespace, note: Callable[[str], None]) -> Tools:
+    """Model and detector.
+
+    Raises:
+        UsageError: one of them cannot be used.
+    """
+    from ..restoration import DetectorError, load_detector
+    from .one_picture import Tools
+
+    restorer = load_restorer(args, note)
+    try:
+        detector = None if args.aligned else load_detector(args.detector, model=args.detector_model)
+    except (DetectorError, ImportError) as error:
+        raise UsageError(str(error)) from error
+    return Tools(restorer, detector, args.template or restorer.template)
+
+
+def load_restorer(args: argparse.Namespace, note: Callable[[str], None]) -> Restorer:
+    """The model that was named, or the best that is found, which is then said.
+
+    Raises:
+        UsageError: there is none, or it cannot be used.
+    """
+    from ..models import ModelFileError, load_gpen
+    from .choosing import choose_device, choose_dtype, choose_model
+
+    device = choose_device(args.device)
+    model = args.model
+    if model is None:
+        model, sentence = choose_model()
+        note(sentence)
+    try:
+        return load_gpen(model, device=device, dtype=choose_dtype(args.precision))
+    except (ModelFileError, ImportError) as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        raise UsageError(f"{error.filename or model}: cannot be read: {error.strerror or error}.") from error
+
+
+def _check_select(select: str) -> None:
+    from ..faces import parse_select
+
+    try:
+        parse_select(select)
+    except ValueError as error:
+        raise UsageError(f"--select: {error}.") from error
+
+
+def _attempt(job: Job, tools: Tools, args: argparse.Namespace, say: _Voice) -> Outcome:
+    from .one_picture import Outcome, restore_file
+
+    if args.skip_existing and job.output.exists():
+        return Outcome(job, skipped=True)
+    try:
+        return restore_file(job, tools, args, say.progress)
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:  # of this picture; a bug of ours is none of these
+        sentence = str(error).strip() or type(error).__name__
+        if str(job.source) not in sentence:
+            sentence = f"{job.source}: {sentence}"
+        return Outcome(job, error=sentence)
+
+
+class _Voice:
+    """Where words go: JSON lines or words to standard output, the bar, notes and errors to standard error."""
+
+    def __init__(self, args: argparse.Namespace, pictures: int) -> None:
+        self.json, self.quiet, self.pictures = args.json, args.quiet, pictures
+        self.bar: Any = None
+
+    def __enter__(self) -> _Voice:
+        # many pictures: always; one picture: only where somebody watches, faces being quick on most machines
+        if not (self.json or self.quiet) and (self.pictures > 1 or sys.stderr.isatty()):
+            from tqdm import tqdm
+
+            layout = "{percentage:3.0f}%|{bar}| {elapsed}" if self.pictures == 1 else None
+            self.bar = tqdm(total=float(self.pictures), file=sys.stderr, unit="picture", bar_format=layout, leave=False)
+            if layout is None:
+                self.bar.bar_format = "{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} pictures [{elapsed}<{remaining}]"
+            self.done = 0
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+    def progress(self, done: int, total: int, preview: object) -> None:
+        """``on_progress`` of ``restore_image``: a fraction of the picture that is worked on."""
+        if self.bar is not None:
+            self.bar.update(max(0.0, self.done + min(done / max(total, 1), 1.0) - self.bar.n))
+
+    def note(self, sentence: str, *, even_if_quiet: bool = False) -> None:
+        """To standard error."""
+        if not self.quiet or even_if_quiet:
+            self._print(sentence, sys.stderr)
+
+    def outcome(self, outcome: Outcome) -> None:
+        """What became of a picture."""
+        if self.bar is not None:
+            self.done += 1
+            self.bar.update(self.done - self.bar.n)
+        if outcome.error is not None:
+            self._print(f"error: {outcome.error}", sys.stderr)
+        if self.json:
+            self._print(json.dumps(outcome.to_dict()), sys.stdout)
+        elif outcome.error is None and not self.quiet:
+            self._print(_words(outcome, at_length=self.pictures == 1), sys.stdout)
+
+    def _print(self, text: str, stream: Any) -> None:
+        if self.bar is not None:
+            self.bar.clear()
+        print(text, file=stream, flush=True)
+        if self.bar is not None:
+            self.bar.refresh()
+
+
+def _words(outcome: Outcome, *, at_length: bool) -> str:
+    job, report = outcome.job, outcome.report
+    if outcome.skipped:
+        return f"{job.source} -> {job.output}: there already, left alone"
+    head = f"{job.source} -> {job.output}"
+    copied = "nothing was restored: the file was copied as it is" if outcome.copied else ""
+    if at_length:
+        told = report.text().splitlines() if report else []
+        own = [f"warning: {sentence}" for sentence in outcome.warnings if report and sentence not in report.warnings]
+        return "\n".join([head, *(f"  {line}" for line in (*told, *own, copied) if line)])
+    counts = ""
+    if report is not None and report.faces_found is not None:
+        counts = f"{report.faces_restored} of {report.faces_found} faces restored, "
+    lines = [f"{head}: {counts}{outcome.seconds:.1f} s"]
+    lines += [f"  {line}" for line in (*(f"warning: {sentence}" for sentence in outcome.warnings), copied) if line]
+    return "\n".join(lines)
