@@ -150,3 +150,20 @@ def test_an_environment_that_cannot_be_made_is_explained_and_leaves_nothing(
 def test_windows_keeps_its_interpreter_elsewhere(script: ModuleType) -> None:
     assert script.python_in(Path("e"), windows=True) == Path("e/Scripts/python.exe")
     assert script.python_in(Path("e"), windows=False) == Path("e/bin/python")
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_requirements_are_lines_that_pip_can_read(root: Path, name: str) -> None:
+    """A marker that pip cannot parse fails on every machine; onnxruntime-gpu has wheels for two of them only."""
+    requirements = pytest.importorskip("packaging.requirements")
+    if not (root / name).exists():
+        pytest.skip(f"{name} is not part of the published archive")
+    lines = (line.split(" #")[0].strip() for line in (root / name).read_text(encoding="utf-8").splitlines())
+    parsed = [requirements.Requirement(line) for line in lines if line and not line.startswith("#")]
+    assert parsed
+    for system, machine in (("linux", "x86_64"), ("win32", "AMD64"), ("darwin", "arm64"), ("linux", "aarch64")):
+        here = {"sys_platform": system, "platform_machine": machine}
+        taken = {r.name for r in parsed if r.marker is None or r.marker.evaluate(here)}
+        taken &= {"onnxruntime", "onnxruntime-gpu"}
+        if name == "requirements.txt":
+            assert taken == {"onnxruntime-gpu" if machine in ("x86_64", "AMD64") else "onnxruntime"}
