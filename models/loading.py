@@ -60,7 +60,7 @@ def load_gpen(
             _log.warning("%s", sentence)
         return OnnxRestorer(path, sizes, device, dtype=dtype, name=name, warnings=warnings)
     dtype = dtype or best_dtype(device)
-    if not dtype.is_floating_point:
+    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
         raise ValueError(f"dtype: expected torch.float32, float16 or bfloat16, got {dtype}")
     # a node calls this inside inference_mode, whose tensors could neither be moved nor copied by other threads
     with torch.inference_mode(False):
@@ -69,10 +69,15 @@ def load_gpen(
         for sentence in warnings:
             _log.warning("%s", sentence)
         template = read_metadata(path).get("template", "gpen")
+        module = build_module(state_dict, config, device, dtype)
+        declined = getattr(module, "declined", None)
+        if declined:
+            warnings += (f"{name} runs without the fast engine: {declined}",)
         return TorchRestorer(
-            build_module(path, state_dict, config, device, dtype),
+            module,
             config,
             dtype=dtype,
+            widen=lambda: build_module(*read_gpen(path), device, torch.float32),
             name=name,
             path=path,
             template=template if template in _TEMPLATES else "gpen",
@@ -113,24 +118,17 @@ def read_gpen(path: Path) -> tuple[dict[str, torch.Tensor], GPENConfig]:
 
 
 def build_module(
-    path: Path, state_dict: Mapping[str, torch.Tensor], config: GPENConfig, device: torch.device, dtype: torch.dtype
+    state_dict: Mapping[str, torch.Tensor], config: GPENConfig, device: torch.device, dtype: torch.dtype
 ) -> nn.Module:
     """The network with its weights, on a device in a dtype: the one place where a module is made.
 
-    `gpen_arch.build_engine(state_dict, config)` is used where there is one, else the readable reference.
-
-    Raises:
-        ModelFileError: weights that do not fit into the dtype.
+    `gpen_arch.build_engine(state_dict, config, dtype)` is used where there is one, else the readable reference.
     """
-    # a copy: the tensors may be views of a mapped file, which somebody may overwrite
-    weights = {key: value.to(device, dtype, copy=True) for key, value in state_dict.items()}
-    if dtype == torch.float16:
-        for key, value in weights.items():
-            if not torch.isfinite(value).all():
-                raise ModelFileError(path, f"{key} does not fit into float16", "use precision fp32 or bf16")
     build_engine = getattr(gpen_arch, "build_engine", None)
     if build_engine is not None:
-        return build_engine(weights, config)
+        return build_engine(state_dict, config, dtype).to(device)
+    # a copy: the tensors may be views of a mapped file, which somebody may overwrite
+    weights = {key: value.to(device, dtype, copy=True) for key, value in state_dict.items()}
     with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
         module = GPEN(config)
     module.load_state_dict(weights, strict=True, assign=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -24,9 +25,11 @@ class TorchRestorer:
     Calls from several threads are safe as long as nobody moves the module meanwhile.
 
     Args:
-        module: the network; it is switched to evaluation, without gradients.
+        module: the network; it is switched to evaluation, without gradients. One with a `dtype` of its own takes
+            float32 and narrows it where that is safe; any other gets its input in `dtype`.
         config: its sizes.
         dtype: what it computes in.
+        widen: makes the same network in float32, for a face that overflows; by default from the narrow weights.
         name, path, template, warnings: as in `Restorer`.
     """
 
@@ -36,6 +39,7 @@ class TorchRestorer:
         config: Sizes,
         *,
         dtype: torch.dtype = torch.float32,
+        widen: Callable[[], nn.Module] | None = None,
         name: str = "GPEN",
         path: Path | None = None,
         template: str = "gpen",
@@ -49,6 +53,7 @@ class TorchRestorer:
         self.template = template
         self.batch_size = default_batch_size(config.out_size, self.device)
         self._warnings = list(warnings)
+        self._widen = widen
         self._lock = threading.Lock()
         self._wide: nn.Module | None = None
 
@@ -99,7 +104,7 @@ class TorchRestorer:
         return result
 
     def _run(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.module(x.to(self.dtype))
+        y = self.module(x if hasattr(self.module, "dtype") else x.to(self.dtype))
         if torch.isfinite(y).all():
             return y
         if self.dtype in _HALF:
@@ -117,10 +122,12 @@ class TorchRestorer:
         )
 
     def _widened(self) -> nn.Module:
-        """The same weights in float32, made when first needed, on the device where the module is now."""
+        """The same network in float32, made when first needed, on the device where the module is now."""
         with self._lock, torch.inference_mode(False):
-            wide = copy.deepcopy(self.module).to(torch.float32) if self._wide is None else self._wide
-            self._wide = wide.to(self.device)
+            wide = self._wide
+            if wide is None:
+                wide = self._widen() if self._widen else copy.deepcopy(self.module).to(torch.float32)
+            self._wide = wide.eval().requires_grad_(False).to(self.device)
             return self._wide
 
     def _warn(self, sentence: str) -> None:

@@ -181,7 +181,6 @@ def test_a_larger_output(tmp_path: Path) -> None:
 def test_half_precisions(path: Path, dtype: torch.dtype) -> None:
     half = load_gpen(path, dtype=dtype)
     assert half.dtype == dtype
-    assert {p.dtype for p in half.module.parameters()} == {dtype}
     crops = torch.rand(1, 64, 64, 3)
     result, exact = half.restore(crops), load_gpen(path).restore(crops)
     assert result.dtype == torch.float32
@@ -243,6 +242,33 @@ def test_inference_mode_leaves_no_trace(path: Path) -> None:
     assert torch.equal(results[0], inside)
 
 
+def test_the_wide_network_comes_from_the_file_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gpen_pack import gpen_arch
+
+    def build_engine(state_dict: dict, config: GPENConfig, dtype: torch.dtype) -> nn.Module:
+        engine = Constant(float("nan") if dtype == torch.float16 else 0.0, 64, 64)
+        engine.dtype = dtype  # it takes float32 whatever it computes in
+        return engine
+
+    monkeypatch.setattr(gpen_arch, "build_engine", build_engine, raising=False)
+    restorer = load_gpen(path, dtype=torch.float16)
+    assert torch.equal(restorer.restore(torch.rand(2, 64, 64, 3)), torch.full((2, 64, 64, 3), 0.5))
+    assert restorer.module.seen[0].dtype == torch.float32
+    assert len(restorer.warnings) == 1
+
+
+def test_an_engine_that_declined_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gpen_pack import gpen_arch
+
+    def build_engine(state_dict: dict, config: GPENConfig, dtype: torch.dtype) -> nn.Module:
+        engine = Constant(0.0, 64, 64)
+        engine.declined = "the blur kernels are others"
+        return engine
+
+    monkeypatch.setattr(gpen_arch, "build_engine", build_engine, raising=False)
+    assert "the blur kernels are others" in load_gpen(path).warnings[0]
+
+
 def test_the_widened_copy_may_be_used_outside_of_inference_mode() -> None:
     restorer = TorchRestorer(Overflows().half(), GPENConfig(8, 8, (4, 4)), dtype=torch.float16)
     with torch.inference_mode():
@@ -296,13 +322,13 @@ def test_there_is_one_place_for_a_faster_engine(path: Path, monkeypatch: pytest.
 
     built = []
 
-    def build_engine(state_dict: dict, config: GPENConfig) -> nn.Module:
-        built.append(config)
+    def build_engine(state_dict: dict, config: GPENConfig, dtype: torch.dtype) -> nn.Module:
+        built.append((config, dtype))
         return Constant(0.0, 64, 64)
 
     monkeypatch.setattr(gpen_arch, "build_engine", build_engine, raising=False)
     assert torch.equal(load_gpen(path).restore(torch.rand(1, 64, 64, 3)), torch.full((1, 64, 64, 3), 0.5))
-    assert built == [CONFIG]
+    assert built == [(CONFIG, torch.float32)]
 
 
 def test_a_missing_built_in_model_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
