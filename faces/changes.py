@@ -13,7 +13,7 @@ from .skipped import Skipped, skip_faces
 
 __all__ = ["changed_faces", "match_frames"]
 
-ROUNDING = 1.5 / 255  # a swap's way through 8 bits moves every value by up to 1/255; halfway to the next step
+ROUNDING = 1.5 / 255  # 8 bits move every value by up to 1/255; halfway to the next step, which leaves room for fp16
 CHANGED_SHARE = 0.05  # of the points inside the face; a real swap changes nearly all, a neighbour's soft border a few
 INNER_FACE = (0.32, 0.40, 0.68, 0.78)  # u0, v0, u1, v1: brows to lower lip in both templates, no hair, no neighbour
 WHOLE_SQUARE = (0.0, 0.0, 1.0, 1.0)
@@ -107,7 +107,7 @@ def _changed_share(image: Tensor, original: Tensor, matrix: Tensor) -> float | N
         frame[rows.to(frame.device), columns.to(frame.device), :channels].float().cpu() for frame in (image, original)
     )
     difference = (after - before).abs().amax(dim=1)
-    same = difference <= ROUNDING + _half_step(image) + _half_step(original)  # NaN is not the same
+    same = difference <= ROUNDING  # NaN is not the same
     return float((~same).float().mean())
 
 
@@ -118,8 +118,3 @@ def _pixels(matrix: Tensor, region: tuple[float, float, float, float]) -> tuple[
     v, u = torch.meshgrid(v0 + middles * (v1 - v0), u0 + middles * (u1 - u0), indexing="ij")
     points = torch.stack((u.flatten(), v.flatten()), dim=1) @ matrix[:, :2].mT + matrix[:, 2]
     return points[:, 0].floor(), points[:, 1].floor()
-
-
-def _half_step(frame: Tensor) -> float:
-    """The rounding that storing a picture in its own float type brings: nothing in fp32, 0.1/255 in fp16."""
-    return torch.finfo(frame.dtype).eps / 4  # below 1 the step is eps / 2

@@ -14,8 +14,7 @@ COLOR_MATCHES = ("none", "mean_std", "wavelet")
 STATISTICS_GRID = 64  # px; statistics are taken at this size, where blur, noise and GPEN's own detail play no part
 FACE_CENTRE = (0.5, 0.57)  # u, v of the middle between eyes and mouth, in the gpen and the ffhq template alike
 FACE_RADII = (0.24, 0.30)  # in u and v: cheek to cheek, brows to chin; hair and background have no weight at all
-LIGHTNESS_GAIN = (0.5, 2.0)  # a flat original must not flatten the face
-CHROMA_GAIN = (0.0, 3.0)  # to 0: a grey original makes a grey face; not further up, where it would colour noise
+GAINS = ((0.5, 2.0), (0.0, 2.0), (0.0, 2.0))  # L, a, b: a flat original keeps the contrast, a grey one makes a grey face
 
 LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709
 STRIP = 256  # rows converted at once: Lab needs eight times a picture's memory on the way
@@ -42,7 +41,7 @@ def _match_mean_std(restored: Tensor, original: Tensor) -> Tensor:
     statistics = [_mean_and_std(rgb_to_lab(resize_square(face, STATISTICS_GRID))) for face in (restored, original)]
     (mean, std), (wanted_mean, wanted_std) = statistics
     gain = wanted_std / std.clamp_min(1e-3)  # 1e-3 of a Lab unit: nothing to stretch below
-    limits = torch.tensor([LIGHTNESS_GAIN, CHROMA_GAIN, CHROMA_GAIN], device=gain.device)
+    limits = torch.tensor(GAINS, device=gain.device)
     gain = gain.clamp(limits[:, 0], limits[:, 1])
     return torch.cat([lab_to_rgb((rgb_to_lab(rows) - mean) * gain + wanted_mean) for rows in restored.split(STRIP)])
 
@@ -64,8 +63,9 @@ def _match_wavelet(restored: Tensor, original: Tensor) -> Tensor:
     spreads = [_mean_and_std(_chroma(low))[1].square().sum().sqrt() for low in (low_original, low_restored)]
     vividness = (spreads[0] / spreads[1].clamp_min(1e-4)).clamp(0, 1)
     matched = restored + resize_square(low_original - low_restored, size)
-    surplus = _chroma(restored - resize_square(low_restored, size))
-    return (matched - (1 - vividness) * surplus).clamp_(0, 1)
+    if vividness < 1:
+        matched -= (1 - vividness) * _chroma(restored - resize_square(low_restored, size))
+    return matched.clamp_(0, 1)
 
 
 def match_color(restored: Tensor, original: Tensor, color_match: str = "none") -> Tensor:

@@ -69,6 +69,18 @@ def test_dropped_frames_are_found(speed: float, noise: float) -> None:
         assert match_frames(swapped(originals[kept]), originals) == kept, f"without {gone}"
 
 
+def test_a_swapped_face_does_not_outvote_the_scene() -> None:
+    # every swapped face is, pixel by pixel, the next frame's original face: only the rest of the frame tells the truth
+    originals = video(20, speed=0.5, noise=0.01)
+    area = (slice(None), slice(20, 100), slice(50, 150))
+    flicker = (0.2 + 0.6 * torch.rand(20, 1, 1, 1)) * torch.rand(20, 80, 100, 3)
+    originals[area] = flicker
+    kept = dropped(20, 4, 12, 19)
+    images = originals[kept].clone()
+    images[area] = flicker[[index + 1 for index in kept]]
+    assert match_frames(through_8_bits(images), originals) == kept
+
+
 def test_one_frame_of_many() -> None:
     originals = video(20, speed=1.0, noise=0.01)
     for index in (0, 7, 19):
