@@ -14,7 +14,7 @@ COLOR_MATCHES = ("none", "mean_std", "wavelet")
 STATISTICS_GRID = 64  # px; statistics are taken at this size, where blur, noise and GPEN's own detail play no part
 FACE_CENTRE = (0.5, 0.57)  # u, v of the middle between eyes and mouth, in the gpen and the ffhq template alike
 FACE_RADII = (0.24, 0.30)  # in u and v: cheek to cheek, brows to chin; hair and background have no weight at all
-GAINS = ((0.5, 2.0), (0.0, 2.0), (0.0, 2.0))  # L, a, b: a flat original keeps the contrast, a grey one makes a grey face
+GAINS = ((0.5, 2.0), (0.0, 2.0), (0.0, 2.0))  # L, a, b: a flat original keeps contrast, a grey one makes a grey face
 
 LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709
 STRIP = 256  # rows converted at once: Lab needs eight times a picture's memory on the way
