@@ -29,6 +29,7 @@ class RootIsAFolder:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    torch.set_num_threads(1)  # tests are small: on a busy machine more threads wait for each other, not for work
     # a conftest's own hook does not reach the folder above it; a registered plugin does
     config.pluginmanager.register(RootIsAFolder(), "gpen-root-is-a-folder")
 
