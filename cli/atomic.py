@@ -17,7 +17,7 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     target = path.resolve()  # through a symbolic link, the file behind it is replaced and the link stays
-    beside = target.with_name(f".{target.name[:80]}.{secrets.token_hex(4)}.part")
+    beside = target.with_name(f".{target.name[:40]}.{secrets.token_hex(4)}.part")
     try:
         with beside.open("xb") as file:
             file.write(data)

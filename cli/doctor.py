@@ -20,7 +20,7 @@ PACKAGES = (
     ("PIL", "Pillow", ""),
     ("safetensors", "safetensors", ""),
     ("tqdm", "tqdm", ""),
-    ("onnxruntime", "onnxruntime-gpu", ".onnx models and the insightface detector"),
+    ("onnxruntime", "onnxruntime", ".onnx models and the insightface detector"),
     ("insightface", "insightface", "the insightface detector"),
     ("skimage", "scikit-image", "the built-in detector"),
     ("tifffile", "tifffile", "TIFF files"),

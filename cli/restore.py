@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .arguments import EXAMPLES, NOT_FOR_ALIGNED, HelpFormatter, add_restore_arguments, given
@@ -45,16 +47,29 @@ def run(args: argparse.Namespace, tools: Tools | None = None) -> int:
     _check_select(args.select)
     jobs = plan_jobs(args)
     say = _Voice(args, len(jobs))
-    tools = tools or load_tools(args, say.note)
     failed = 0
-    with say:
-        for job in jobs:
-            outcome = _attempt(job, tools, args, say)
-            failed += outcome.error is not None
-            say.outcome(outcome)
+    with _errors_only() if args.quiet else contextlib.nullcontext():
+        tools = tools or load_tools(args, say.note)
+        with say:
+            for job in jobs:
+                outcome = _attempt(job, tools, args, say)
+                failed += outcome.error is not None
+                say.outcome(outcome, tools.restorer.warnings)
     if failed and len(jobs) > 1:
         say.note(f"{failed} of {len(jobs)} pictures failed.", even_if_quiet=True)
     return 1 if failed else 0
+
+
+@contextlib.contextmanager
+def _errors_only() -> Iterator[None]:
+    """Our own log without warnings, as ``--quiet`` promises."""
+    log = logging.getLogger(__name__.partition(".")[0])
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def load_tools(args: argparse.Namespace, note: Callable[[str], None]) -> Tools:
@@ -153,8 +168,8 @@ class _Voice:
         if not self.quiet or even_if_quiet:
             self._print(sentence, sys.stderr)
 
-    def outcome(self, outcome: Outcome) -> None:
-        """What became of a picture."""
+    def outcome(self, outcome: Outcome, known: Sequence[str]) -> None:
+        """What became of a picture; of its warnings, those of many that were said when the model was loaded are not."""
         if self.bar is not None:
             self.done += 1
             self.bar.update(self.done - self.bar.n)
@@ -163,7 +178,7 @@ class _Voice:
         if self.json:
             self._print(json.dumps(outcome.to_dict()), sys.stdout)
         elif outcome.error is None and not self.quiet:
-            self._print(_words(outcome, at_length=self.pictures == 1), sys.stdout)
+            self._print(_at_length(outcome) if self.pictures == 1 else _in_short(outcome, known), sys.stdout)
 
     def _print(self, text: str, stream: Any) -> None:
         if self.bar is not None:
@@ -173,19 +188,28 @@ class _Voice:
             self.bar.refresh()
 
 
-def _words(outcome: Outcome, *, at_length: bool) -> str:
-    job, report = outcome.job, outcome.report
-    if outcome.skipped:
-        return f"{job.source} -> {job.output}: there already, left alone"
-    head = f"{job.source} -> {job.output}"
-    copied = "nothing was restored: the file was copied as it is" if outcome.copied else ""
-    if at_length:
-        told = report.text().splitlines() if report else []
-        own = [f"warning: {sentence}" for sentence in outcome.warnings if report and sentence not in report.warnings]
-        return "\n".join([head, *(f"  {line}" for line in (*told, *own, copied) if line)])
-    counts = ""
+def _at_length(outcome: Outcome) -> str:
+    """All that is known, for a single picture."""
+    report = outcome.report
+    lines = report.text().splitlines() if report else []
+    lines += [f"warning: {sentence}" for sentence in outcome.warnings if report and sentence not in report.warnings]
+    return "\n".join([_from_to(outcome), *(f"  {line}" for line in lines + _remarks(outcome))])
+
+
+def _in_short(outcome: Outcome, known: Sequence[str]) -> str:
+    """A line, and what is out of the ordinary."""
+    counts, report = "", outcome.report
     if report is not None and report.faces_found is not None:
-        counts = f"{report.faces_restored} of {report.faces_found} faces restored, "
-    lines = [f"{head}: {counts}{outcome.seconds:.1f} s"]
-    lines += [f"  {line}" for line in (*(f"warning: {sentence}" for sentence in outcome.warnings), copied) if line]
-    return "\n".join(lines)
+        counts = f": {report.faces_restored} of {report.faces_found} faces restored, {outcome.seconds:.1f} s"
+    lines = [f"warning: {sentence}" for sentence in outcome.warnings if sentence not in known]
+    return "\n".join([_from_to(outcome) + counts, *(f"  {line}" for line in lines + _remarks(outcome))])
+
+
+def _from_to(outcome: Outcome) -> str:
+    return f"{outcome.job.source} -> {outcome.job.output}"
+
+
+def _remarks(outcome: Outcome) -> list[str]:
+    if outcome.skipped:
+        return ["the output is there already: left alone"]
+    return ["nothing was restored: the file was copied as it is"] if outcome.copied else []
