@@ -1,0 +1,22 @@
+"""``python training --data PORTRAITS --run FOLDER``: train or fine-tune a GPEN; ``--help`` lists every option."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import importlib.util
+import sys
+from pathlib import Path
+
+
+def _pack() -> None:
+    """Make the pack importable as ``gpen_pack``, whatever its folder is called."""
+    if "gpen_pack" not in sys.modules:
+        spec = importlib.machinery.ModuleSpec("gpen_pack", None, is_package=True)
+        spec.submodule_search_locations = [str(Path(__file__).resolve().parents[1])]
+        sys.modules["gpen_pack"] = importlib.util.module_from_spec(spec)
+
+
+if __name__ == "__main__":
+    _pack()
+    sys.exit(importlib.import_module("gpen_pack.training.run").main())

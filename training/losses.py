@@ -1,0 +1,118 @@
+"""What the generator is held to: pixels, detail by frequency, colour, and the adversary. No pretrained network.
+
+All pictures are [N,3,S,S] in [-1,1] and compared in float32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the generator's losses.
+
+    Args:
+        pixel: L1 of the pixels.
+        bands: L1 of the Laplacian bands, the finest four; it makes detail count as much as light and shade.
+        energy: difference of the bands' local strength; L1 alone answers doubt with blur, this with texture.
+        chroma: L1 of the blurred colour differences, so that light and colour do not drift.
+        adversarial: the discriminator's say.
+        face: how much more a pixel in the middle of the face counts than one in the corner (0: the same).
+    """
+
+    pixel: float = 1.0
+    bands: float = 1.0
+    energy: float = 0.25
+    chroma: float = 0.5
+    adversarial: float = 0.0
+    face: float = 2.0
+
+
+def face_weight(size: int, strength: float, device: torch.device | str = "cpu") -> torch.Tensor:
+    """[1,1,size,size], mean 1: a Gaussian hill over the aligned face's eyes, nose and mouth on a plain of its own."""
+    ticks = (torch.arange(size, device=device, dtype=torch.float32) + 0.5) / size
+    hill = torch.exp(-0.5 * ((ticks - 0.58) / 0.17) ** 2)[:, None] * torch.exp(-0.5 * ((ticks - 0.5) / 0.17) ** 2)
+    weight = 1 + strength * hill
+    return (weight / weight.mean())[None, None]
+
+
+def laplacian_bands(x: torch.Tensor, count: int = 4) -> list[torch.Tensor]:
+    """Band-pass pictures of [N,C,S,S]: full size, half size, … each what a [1,4,6,4,1] blur takes away."""
+    taps = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], device=x.device, dtype=x.dtype) / 16
+    c = x.shape[1]
+    across, down = taps.view(1, 1, 1, 5).expand(c, 1, 1, 5), taps.view(1, 1, 5, 1).expand(c, 1, 5, 1)
+    bands = []
+    for _ in range(count):
+        blurred = F.conv2d(F.conv2d(F.pad(x, (2, 2, 2, 2), mode="reflect"), across, groups=c), down, groups=c)
+        bands.append(x - blurred)
+        x = blurred[:, :, ::2, ::2]
+    return bands
+
+
+def local_energy(band: torch.Tensor, window: int = 12) -> torch.Tensor:
+    """Root mean square of a band in overlapping windows: [N,C,S,S] → [N,C,s,s]."""
+    window = min(window, band.shape[-1])
+    return (F.avg_pool2d(band.square(), window, stride=max(1, window // 2)) + 1e-5).sqrt()
+
+
+def chroma_planes(x: torch.Tensor) -> torch.Tensor:
+    """Blurred colour differences (blue − luma, red − luma): [N,3,S,S] → [N,2,S/8,S/8]."""
+    x = F.avg_pool2d(x, 8)
+    luma = 0.299 * x[:, :1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:]
+    return torch.cat((x[:, 2:] - luma, x[:, :1] - luma), dim=1)
+
+
+def reconstruction_loss(
+    restored: torch.Tensor, target: torch.Tensor, weights: LossWeights
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """All losses but the adversarial one: their weighted sum, and each one's plain value by name.
+
+    Raises:
+        ValueError: the two pictures differ in shape.
+    """
+    if restored.shape != target.shape:
+        raise ValueError(f"restored is {list(restored.shape)} but the target {list(target.shape)}")
+    restored, target = restored.float(), target.float()
+    size = target.shape[-1]
+    place = face_weight(size, weights.face, target.device)
+    difference = restored - target
+    parts = {"pixel": (difference.abs() * place).mean(), "chroma": chroma_planes(difference).abs().mean()}
+    # bands are linear: those of the difference are the difference of the bands
+    bands = [
+        (band.abs() * F.interpolate(place, size=band.shape[-2:], mode="area")).mean()
+        for band in laplacian_bands(difference)
+    ]
+    parts["bands"] = torch.stack(bands).sum()
+    if weights.energy:
+        luma = target.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+        ours, theirs = ((x * luma).sum(1, keepdim=True) for x in (restored, target))
+        energy = []
+        for a, b in zip(laplacian_bands(ours, 3), laplacian_bands(theirs, 3), strict=True):
+            gap = (local_energy(a) - local_energy(b)).abs()
+            energy.append((gap * F.interpolate(place, size=gap.shape[-2:], mode="area")).mean())
+        parts["energy"] = torch.stack(energy).sum()
+    total = torch.stack([getattr(weights, name) * value for name, value in parts.items()]).sum()
+    return total, {name: float(value.detach()) for name, value in parts.items()}
+
+
+def generator_adversarial(fake_logits: torch.Tensor) -> torch.Tensor:
+    """Non-saturating loss of the generator from the discriminator's logits [N,1]."""
+    return F.softplus(-fake_logits.float()).mean()
+
+
+def discriminator_adversarial(real_logits: torch.Tensor, fake_logits: torch.Tensor) -> torch.Tensor:
+    """Logistic loss of the discriminator from its logits [N,1] on real and on restored pictures."""
+    return F.softplus(-real_logits.float()).mean() + F.softplus(fake_logits.float()).mean()
+
+
+def r1_penalty(real_logits: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Squared gradient of the logits [N,1] on real pictures [N,3,S,S] (which require grad): a scalar, to be weighted.
+
+    Source: Mescheder et al. 2018; StyleGAN2 applies it every 16th step, times 16.
+    """
+    (gradient,) = torch.autograd.grad(real_logits.float().sum(), real, create_graph=True)
+    return gradient.float().square().sum(dim=(1, 2, 3)).mean()

@@ -1,0 +1,109 @@
+"""Everything that can be chosen, with the values that made the built-in model."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from .degradation import DegradationRange
+from .losses import LossWeights
+
+
+def _option(default: Any, text: str, **more: Any) -> Any:
+    return field(default=default, metadata={"help": text, **more})
+
+
+@dataclass
+class TrainOptions:
+    """Options of a run; every field is a flag of the command line under its own name with dashes."""
+
+    data: str = _option("", "folder of portraits with landmarks.json (file name → five (x, y) points)")
+    run: str = _option("training/runs/gpen", "folder of checkpoint, weights and sheets; an existing run goes on")
+    init: str = _option("", "start from these weights (.safetensors, .pth, or a checkpoint); also a smaller model")
+    size: int = _option(256, "side of the pictures in and out")
+    narrow: float = _option(0.25, "width relative to the published models")
+    channel_multiplier: float = _option(1.0, "width from 64 px on")
+    style_dim: int = _option(256, "width of the style vector")
+    mapping: int = _option(4, "layers of the mapping network")
+    template: str = _option("gpen", "alignment template")
+    held_out: int = _option(64, "portraits that are never trained on")
+    batch: int = _option(8, "pictures a step")
+    group: int = _option(1, "pictures that share the kind of degradation; a quarter of the batch suits a GPU")
+    steps: int = _option(4000, "steps in all; the learning rate falls over the last part of them")
+    lr: float = _option(4e-3, "learning rate (it is equalised: larger than usual)")
+    lr_floor: float = _option(0.05, "what is left of it at the end")
+    warmup: int = _option(50, "steps until it is reached")
+    anneal: float = _option(0.5, "part of the steps over which it falls")
+    clip: float = _option(10.0, "largest gradient norm")
+    ema: float = _option(0.998, "decay of the moving average that is handed out")
+    pixel: float = _option(1.0, "weight of L1")
+    bands: float = _option(1.0, "weight of L1 on the Laplacian bands")
+    energy: float = _option(0.25, "weight of the bands' local strength")
+    chroma: float = _option(0.5, "weight of blurred colour")
+    adversarial: float = _option(0.0, "weight of the adversary; 0 leaves it out")
+    face: float = _option(2.0, "how much more the middle of the face counts")
+    adversarial_from: int = _option(0, "step at which the adversary begins")
+    adversarial_ramp: int = _option(200, "steps over which its weight grows")
+    window: int = _option(0, "side of the adversary's window; 0: 128, or the whole of smaller pictures")
+    r1: float = _option(2.0, "weight of the gradient penalty")
+    r1_every: int = _option(16, "steps between two penalties")
+    noise: float = _option(10.0, "strongest noise, of 255")
+    blur: float = _option(2.5, "strongest blur, pixels")
+    shrink: float = _option(4.5, "strongest shrinking")
+    jpeg: int = _option(55, "worst JPEG quality")
+    fade: float = _option(0.0, "how often colour fades")
+    precision: str = _option("bf16", "bf16 or fp32; the weights stay float32", choices=("bf16", "fp32"))
+    device: str = _option("auto", "auto, cpu, cuda, …")
+    threads: int = _option(0, "CPU threads; 0: all")
+    seed: int = _option(0, "of everything that is drawn")
+    time_budget: float = _option(0.0, "seconds after which this call saves and stops; 0: none")
+    save_every: float = _option(300.0, "seconds between checkpoints")
+    sheet_every: int = _option(200, "steps between sample sheets with held-out measurements; 0: none")
+    log_every: int = _option(10, "steps between progress lines")
+
+    def loss_weights(self) -> LossWeights:
+        """The losses' weights among these options."""
+        return LossWeights(**{f.name: getattr(self, f.name) for f in fields(LossWeights)})
+
+    def degradation_range(self) -> DegradationRange:
+        """The degradations among these options; the rest are :class:`DegradationRange`'s own."""
+        usual = DegradationRange()
+        return DegradationRange(
+            blur=(min(usual.blur[0], self.blur), self.blur),
+            shrink=(1, max(1.0, self.shrink)),
+            noise=(0, self.noise),
+            jpeg=(self.jpeg, max(self.jpeg, 95)),
+            fade_chance=self.fade,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for the checkpoint."""
+        return asdict(self)
+
+
+SHAPE_OPTIONS = ("size", "narrow", "channel_multiplier", "style_dim", "mapping", "window")
+
+
+def parse_options(argv: list[str] | None = None) -> TrainOptions:
+    """Read the command line; leaves the program with a message where it makes no sense."""
+    parser = argparse.ArgumentParser(
+        prog="python training",
+        description="Train or fine-tune a GPEN on a folder of portraits. Stop it at will; the same command goes on.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    for option in fields(TrainOptions):
+        parser.add_argument(
+            "--" + option.name.replace("_", "-"),
+            type=type(option.default),
+            default=option.default,
+            help=option.metadata["help"],
+            choices=option.metadata.get("choices"),
+        )
+    options = TrainOptions(**vars(parser.parse_args(argv)))
+    if not options.data or not Path(options.data).is_dir():
+        parser.error(f"--data: expected a folder of portraits with landmarks.json, got {options.data!r}")
+    if options.init and not Path(options.init).is_file():
+        parser.error(f"--init: no such file: {options.init}")
+    return options
