@@ -1,0 +1,84 @@
+"""Resampling by [1,3,3,1] in cheap forms: separable, or merged into the convolution beside it."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+_TAPS = (1.0, 3.0, 3.0, 1.0)
+
+
+def blur_taps(dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """[1,3,3,1]/8 as [4]; a module keeps it as a buffer, so that no call uploads it."""
+    return torch.tensor(_TAPS, dtype=dtype) / 8
+
+
+def merges_blurs(device: torch.device) -> bool:
+    """Whether convolutions take the blur beside them in: more arithmetic in fewer passes over memory.
+
+    On an accelerator arithmetic is cheap and its depthwise convolutions are not; on a CPU it is the other way round.
+    """
+    return device.type != "cpu"
+
+
+def is_the_blur(kernel: torch.Tensor, gain: float) -> bool:
+    """Whether a checkpoint's blur buffer is [1,3,3,1]⊗[1,3,3,1] summing to ``gain``, as everything here assumes."""
+    if tuple(kernel.shape) != (4, 4):
+        return False
+    taps = blur_taps()
+    expected = taps[:, None] * taps[None, :] * gain
+    return bool(torch.allclose(kernel.detach().float().cpu(), expected, rtol=1e-3, atol=1e-6))
+
+
+def blur_rows(x: torch.Tensor, taps: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """Blur downwards without padding, then add ``bias`` a channel: [N,C,H,W], [4] → [N,C,H−3,W]."""
+    return F.conv2d(x, _depthwise(taps, x).view(-1, 1, 4, 1), bias, groups=x.shape[1])
+
+
+def blur_columns(x: torch.Tensor, taps: torch.Tensor, *, pad: int) -> torch.Tensor:
+    """Blur sideways with ``pad`` columns of zeros on either side: [N,C,H,W], [4] → [N,C,H,W+2·pad−3]."""
+    return F.conv2d(x, _depthwise(taps, x).view(-1, 1, 1, 4), padding=(0, pad), groups=x.shape[1])
+
+
+def with_blur_before(weight: torch.Tensor, taps: torch.Tensor) -> torch.Tensor:
+    """The kernel of "blur, then convolve" in one pass: [O,I,3,3], [4] → [O,I,6,6]; four times the arithmetic."""
+    o, i = weight.shape[:2]
+    taps = taps.to(weight.dtype)
+    merged = weight.reshape(o * i, 1, 3, 3)
+    merged = F.conv2d(merged, taps.view(1, 1, 4, 1), padding=(3, 0))  # the taps are symmetric: nothing to flip
+    return F.conv2d(merged, taps.view(1, 1, 1, 4), padding=(0, 3)).view(o, i, 6, 6)
+
+
+def upsampling_phases(weight: torch.Tensor, taps: torch.Tensor) -> torch.Tensor:
+    """The kernels of "transposed convolution of stride 2, then blur of gain 4" as one ordinary convolution.
+
+    Args:
+        weight: [O,I,3,3]; output row 2i+t of the transposed convolution takes input row i times tap t.
+        taps: [4], see :func:`blur_taps`.
+
+    Returns:
+        [4·O,I,3,3] for a convolution with padding 1, whose output channel (2p+q)·O + o holds channel o of the pixels
+        (2i+p, 2j+q).
+
+    Derivation: ``out[r] = Σ_k b[k]·y[r−1+k]`` behind ``y[j] = Σ_i x[i]·w[j−2i]`` makes row r = 2i+p take input row i+δ
+    times ``f[p−2δ]``, where ``f[m] = Σ_k b[k]·w[m−1+k]`` is the merged kernel, m from −2 to 3 (index m+2).
+    """
+    merged = with_blur_before(weight, taps) * 4  # [O,I,6,6]
+    reads = [[p + 4, p + 2, p] for p in (0, 1)]  # δ = −1, 0, 1
+    return torch.cat([merged[:, :, reads[p]][:, :, :, reads[q]] for p in (0, 1) for q in (0, 1)])
+
+
+def enlarge(rgb: torch.Tensor) -> torch.Tensor:
+    """Twice the size by [1,3,3,1], which is bilinear but for the border, where zeros lie outside.
+
+    Args:
+        rgb: [N,C,H+2,W+2], bordered with the rows above and below (zeros outside the picture) and zero columns.
+
+    Returns:
+        [N,C,2H,2W].
+    """
+    return F.interpolate(rgb, scale_factor=2, mode="bilinear", align_corners=False)[:, :, 2:-2, 2:-2]
+
+
+def _depthwise(taps: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    return taps.to(x.dtype).expand(x.shape[1], 4).contiguous()  # [C,4]

@@ -1,0 +1,88 @@
+"""One resolution of the synthesis over strips of rows: it pulls the windows of the level below."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..config import GPENConfig
+from .encoder import Features
+from .folding import Folder
+from .modulated import ModulatedConv, Prepared
+from .picture import Picture, ToRGB
+from .rows import RowStrip
+
+
+class Injection(nn.Module):
+    """Biased feature map beside (or added to) the convolution's result, then leaky ReLU, written where it is read."""
+
+    def __init__(self, folder: Folder, prefix: str, channels: int, dtype: torch.dtype, *, concat: bool) -> None:
+        super().__init__()
+        self.strength = float(folder.bias(f"{prefix}.noise.weight"))  # times √2, as every bias
+        bias = folder.bias(f"{prefix}.activate.bias").to(dtype)
+        self.bias = nn.Parameter(bias[channels:].clone(), requires_grad=False) if concat else None
+
+    def forward(self, y: torch.Tensor, features: Features, first: int, out: torch.Tensor) -> None:
+        """[N,n,W,C] and the features of the same rows from ``first`` on → ``out`` [N,n,W,2C] (C where added)."""
+        f = features.rows(first, first + y.shape[1])
+        channels = y.shape[3]
+        if self.bias is None:
+            torch.add(y, f, alpha=self.strength, out=out)
+            F.leaky_relu_(out, 0.2)
+            return
+        left, right = out[..., :channels], out[..., channels:]
+        left.copy_(F.leaky_relu_(y, 0.2))
+        row = self.bias.expand(y.shape[2], -1).contiguous()  # as wide as the row: a contiguous pass
+        right.copy_(F.leaky_relu_(torch.add(row, f, alpha=self.strength), 0.2))
+
+
+class Level(nn.Module):
+    """One resolution of the synthesis above 4 px: upsampling convolution, convolution, RGB."""
+
+    def __init__(self, folder: Folder, config: GPENConfig, index: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.size = config.levels[index + 1]
+        self.channels = channels = config.channels[index + 1]
+        self.width = channels * (2 if config.concat else 1)  # channels behind the injection
+        inputs = config.channels[index] * (2 if config.concat else 1)
+        first, second = f"generator.convs.{2 * index}", f"generator.convs.{2 * index + 1}"
+        pixels = self.size**2
+        self.activations = pixels * self.width
+        # a batch shares the weights where scaling the activations is less work: at the small levels
+        self.scale_weights = 9 * channels * (inputs + self.width) < pixels * (inputs // 4 + self.width + 2 * channels)
+        options = {"dtype": dtype, "scale_weights": self.scale_weights}
+        self.up = ModulatedConv(*folder.styled(first, channels), up=True, **options)
+        self.conv = ModulatedConv(*folder.styled(second, channels), up=False, **options)
+        self.inject_up = Injection(folder, first, channels, dtype, concat=config.concat)
+        self.inject_conv = Injection(folder, second, channels, dtype, concat=config.concat)
+        self.rgb = ToRGB(folder, f"generator.to_rgbs.{index}")
+
+    def rows(
+        self,
+        windows: Iterator[torch.Tensor],
+        rows: int,
+        up: Prepared,
+        conv: Prepared,
+        features: Features,
+        picture: Picture,
+    ) -> Iterator[torch.Tensor]:
+        """Windows [N,n+2,S/2,C'] of the level below, n ≤ ``rows`` → windows [N,m+2,S,C] of this one, m ≤ 2·rows + 2."""
+        middle = after = None
+        for window in windows:
+            y = up(window)  # [N,2n,S,C]
+            if middle is None or after is None:
+                shape = (y.shape[0], self.size, self.width)
+                middle = RowStrip(self.size, 2 * rows, shape, y)
+                after = RowStrip(self.size, 2 * rows + 1, shape, y)
+            count = y.shape[1]
+            self.inject_up(y, features, middle.done, middle.room(count))
+            for inner in middle.windows(count):
+                y = conv(inner)
+                count = y.shape[1]
+                space = after.room(count)
+                self.inject_conv(y, features, after.done, space)
+                picture.add(space)
+                yield from after.windows(count)

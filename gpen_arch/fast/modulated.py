@@ -1,0 +1,107 @@
+"""A modulated convolution that scales either its weights or its activations, whichever are fewer."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from . import kernels
+from .folding import SQRT2
+from .kernels import blur_columns, blur_rows, blur_taps, upsampling_phases
+
+
+class ModulatedConv(nn.Module):
+    """Modulation, 3×3 convolution, demodulation and the gain √2 of the activation that follows.
+
+    Rows come with their neighbours above and below, so there is no padding downwards; sideways there is.
+
+    Args:
+        weight: [O,I,3,3], equalised; squares: [O,I], the sums of squares of its taps.
+        bias: [O], of the activation behind it (gain included).
+        dtype: of the activations.
+        up: the convolution is transposed with stride 2 and a blur follows.
+        scale_weights: modulate weights rather than activations: a batch is then one convolution an entry.
+    """
+
+    taps: torch.Tensor
+
+    def __init__(
+        self,
+        weight: torch.Tensor,
+        squares: torch.Tensor,
+        bias: torch.Tensor,
+        dtype: torch.dtype,
+        *,
+        up: bool,
+        scale_weights: bool,
+    ) -> None:
+        super().__init__()
+        if not scale_weights:
+            weight = (weight.transpose(0, 1) if up else weight).mul(SQRT2).to(dtype, memory_format=torch.channels_last)
+        self.weight = nn.Parameter(weight, requires_grad=False)  # float32 where it is scaled anew at every call
+        self.squares = nn.Parameter(squares, requires_grad=False)
+        self.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
+        self.register_buffer("taps", blur_taps(dtype))
+        self.dtype = dtype
+        self.up = up
+        self.scale_weights = scale_weights
+
+    def prepare(self, style: torch.Tensor) -> Prepared:
+        """[N,I] float32 → what one pass over the rows needs; N is 1 where the weights are scaled."""
+        demodulation = torch.rsqrt(style.square() @ self.squares.t() + 1e-8)  # [N,O]
+        if not self.scale_weights:
+            return Prepared(self, self.weight, style.to(self.dtype), demodulation.to(self.dtype))
+        weight = self.weight * (SQRT2 * demodulation.t() * style)[:, :, None, None]
+        phases = self.up and kernels.merges_blurs(weight.device)
+        if phases:
+            weight = upsampling_phases(weight, self.taps.float())
+        elif self.up:
+            weight = weight.transpose(0, 1)
+        return Prepared(self, weight.to(self.dtype, memory_format=torch.channels_last), None, None, phases)
+
+
+class Prepared:
+    """A modulated convolution with its style applied; lives for one call of the engine."""
+
+    def __init__(
+        self,
+        conv: ModulatedConv,
+        weight: torch.Tensor,
+        style: torch.Tensor | None,
+        demodulation: torch.Tensor | None,
+        phases: bool = False,
+    ) -> None:
+        self._conv = conv
+        self._weight = weight
+        self._style = style
+        self._demodulation = demodulation
+        self._phases = phases
+
+    def __call__(self, window: torch.Tensor) -> torch.Tensor:
+        """[N,n+2,W,I] → [N,n,W,O], or [N,2n,2W,O] with ``up``; the activation's bias is in, the activation is not."""
+        x = window.permute(0, 3, 1, 2)  # [N,I,n+2,W], channels last
+        bias = self._conv.bias
+        if self._style is None:
+            return self._convolve(x, bias)
+        assert self._demodulation is not None
+        y = self._convolve(x * self._style[:, :, None, None], None)
+        return torch.addcmul(bias, y, self._demodulation[:, None, None])
+
+    def _convolve(self, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        conv = self._conv
+        if not conv.up:
+            return F.conv2d(x, self._weight, bias, padding=(0, 1)).permute(0, 2, 3, 1)
+        if self._phases:
+            y = F.conv2d(x, self._weight, bias.repeat(4) if bias is not None else None, padding=(0, 1))
+            return _interleave(y.permute(0, 2, 3, 1))
+        taps = conv.taps * 2  # the gain of 4 that follows an upsampling, a half of it on each axis
+        y = F.conv_transpose2d(x, self._weight, stride=2, padding=(1, 0))  # [N,O,2n+3,2W+1]
+        return blur_rows(blur_columns(y, taps, pad=1), taps, bias).permute(0, 2, 3, 1)
+
+
+def _interleave(phases: torch.Tensor) -> torch.Tensor:
+    """[N,n,W,4·O] with the phases (row, column) in front of the channels → [N,2n,2W,O]."""
+    n, height, width, channels = phases.shape
+    y = phases.view(n, height, width, 2, 2, channels // 4).transpose(2, 3)
+    return y.reshape(n, 2 * height, 2 * width, channels // 4)

@@ -1,0 +1,42 @@
+"""From the encoder's vector to a modulation and a demodulation for every convolution, all in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .folding import Folder
+
+
+class Dense(nn.Module):
+    """A linear layer with everything folded in, and a leaky ReLU where ``activate``."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor, *, activate: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.bias = nn.Parameter(bias, requires_grad=False)
+        self.activate = activate
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[N,I] → [N,O] in the weights' dtype."""
+        x = F.linear(x.to(self.weight.dtype), self.weight, self.bias)
+        return F.leaky_relu(x, 0.2) if self.activate else x
+
+
+class Styles(nn.Module):
+    """The mapping network and the modulations of all convolutions as one matrix."""
+
+    def __init__(self, folder: Folder, mapping_layers: int, prefixes: Sequence[str]) -> None:
+        super().__init__()
+        self.mapping = nn.Sequential(*(Dense(*folder.mapping(i + 1)) for i in range(mapping_layers)))
+        parts = [folder.linear(f"{prefix}.conv.modulation") for prefix in prefixes]
+        self.widths = [bias.numel() for _, bias in parts]
+        self.modulation = Dense(torch.cat([w for w, _ in parts]), torch.cat([b for _, b in parts]), activate=False)
+
+    def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """z [N,style] → one [N,I] a convolution, in the order of the prefixes."""
+        z = z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
+        return self.modulation(self.mapping(z)).split(self.widths, dim=1)
