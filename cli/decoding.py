@@ -150,7 +150,7 @@ def _metadata(image: Image.Image, data: bytes) -> Metadata:
         gray = colour_type in GRAY_COLOUR_TYPES
         meta = replace(meta, png_chunks=kept, exif=block, gray=gray, bits=16 if depth == 16 else 8)
     frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":
+    if frames > 1:
         meta = meta.with_note(f"the file holds {frames} pictures or pages; only the first is used")
     return meta
 
