@@ -1,0 +1,60 @@
+"""Detect Faces (GPEN)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..faces import Faces
+from ..restoration import detect
+from . import host, inputs
+
+
+class GPENFaceDetect:
+    """Finds, chooses, aligns and cuts out faces."""
+
+    CATEGORY = "GPEN"
+    DESCRIPTION = (
+        "Finds the faces of a picture or a batch of frames and cuts them out, aligned as GPEN expects them. Without "
+        "any face it gives one black crop and a count of 0, and the graph goes on."
+    )
+    SEARCH_ALIASES = ["face detection", "crop faces", "align faces", "scrfd", "yunet", "insightface"]
+    RETURN_TYPES = ("IMAGE", "GPEN_FACES", "MASK", "INT", "STRING")
+    RETURN_NAMES = ("crops", "faces", "face_mask", "count", "report")
+    OUTPUT_TOOLTIPS = (
+        "Aligned square crops, one a face over all frames.",
+        "Where every face belongs, for Paste Faces Back (GPEN).",
+        "Where the faces lie, one mask a frame.",
+        "How many faces were chosen.",
+        inputs.REPORT_TOOLTIP,
+    )
+    FUNCTION = "detect"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        """Sockets and widgets."""
+        return {
+            "required": {
+                "image": inputs.socket("IMAGE", "A picture, or a batch of frames."),
+                **inputs.DETECTION,
+                "crop_size": inputs.CROP_SIZE,
+            },
+            "optional": {
+                "mask": inputs.socket("MASK", "Only faces whose centre lies where this is white are taken."),
+                "original_image": inputs.ORIGINAL_IMAGE,
+            },
+        }
+
+    def detect(
+        self, image: torch.Tensor, detector: str, **options: Any
+    ) -> tuple[torch.Tensor, Faces, torch.Tensor, int, str]:
+        """The core's `detect` behind ComfyUI's progress and cancel."""
+        found = detect(
+            image,
+            host.load_detector(detector, keeper=self),
+            on_progress=host.progress(),
+            check_cancel=host.check_cancel,
+            **options,
+        )
+        return host.give(found.crops), found.faces, host.give(found.face_mask), len(found.faces), found.report.text()

@@ -1,0 +1,99 @@
+"""The widgets, each written once: type, default, range, and what a user reads when the mouse rests on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Spec = tuple[Any, dict[str, Any]]
+
+DETECTORS = ["auto", "insightface", "yunet", "builtin"]
+ORDERS = ["large-small", "small-large", "left-right", "right-left", "top-bottom", "bottom-top", "confidence"]
+TEMPLATES = ["gpen", "ffhq"]
+CROP_SIZES = ["auto", "256", "512", "1024", "2048"]
+BLEND_MODES = ["linear", "detail"]
+COLOR_MATCHES = ["none", "mean_std", "wavelet"]
+MASK_SHAPES = ["face", "ellipse", "box"]
+PRECISIONS = ["auto", "fp32", "bf16", "fp16"]
+DEVICES = ["auto", "cpu"]
+
+
+def combo(choices: list[str], default: str, tooltip: str) -> Spec:
+    """A list to choose from."""
+    return choices, {"default": default, "tooltip": tooltip}
+
+
+def slider(default: float, low: float, high: float, step: float, tooltip: str) -> Spec:
+    """A number drawn as a slider."""
+    options = {"default": default, "min": low, "max": high, "step": step, "round": False, "display": "slider"}
+    return "FLOAT", {**options, "tooltip": tooltip}
+
+
+def socket(kind: str, tooltip: str) -> Spec:
+    """An input that takes a noodle."""
+    return kind, {"tooltip": tooltip}
+
+
+DETECTION: dict[str, Spec] = {
+    "detector": combo(
+        DETECTORS,
+        "auto",
+        "What finds the faces. auto takes InsightFace's SCRFD where a model of it lies, else OpenCV's YuNet, else the "
+        "built-in one; the report says which.",
+    ),
+    "threshold": slider(0.6, 0.0, 1.0, 0.01, "Confidence that a face must reach. Lower finds more, also what is none."),
+    "select": (
+        "STRING",
+        {
+            "default": "all",
+            "tooltip": "all, or indexes such as 0 or 0,2 or 0-2, counted from 0 in every frame after all filters and "
+            "in the chosen order.",
+        },
+    ),
+    "order": combo(ORDERS, "large-small", "How the faces of a frame are numbered for select."),
+    "min_face_px": (
+        "INT",
+        {
+            "default": 16,
+            "min": 1,
+            "max": 8192,
+            "tooltip": "Faces whose aligned square is smaller than this many pixels are left alone.",
+        },
+    ),
+    "template": combo(
+        TEMPLATES,
+        "gpen",
+        "How faces are aligned. gpen is the authors' own; ffhq, used by most other tools, shows the network a face "
+        "11.6 % larger.",
+    ),
+}
+
+BLENDING: dict[str, Spec] = {
+    "fidelity": slider(
+        0.2, 0.0, 1.0, 0.01, "0 is GPEN's face, 1 the original's. The authors' setting for the 2048 model is 0.2."
+    ),
+    "blend_mode": combo(
+        BLEND_MODES,
+        "linear",
+        "linear cross-fades the two faces; detail keeps the original's light, colour and likeness and takes GPEN's "
+        "fine detail, where fidelity moves the cut between the two.",
+    ),
+    "color_match": combo(
+        COLOR_MATCHES, "none", "Gives the restored face the original's colours: mean and spread in Lab, or wavelet."
+    ),
+}
+
+PASTING: dict[str, Spec] = {
+    "feather": slider(0.1, 0.0, 0.5, 0.01, "Width of the soft edge, as a fraction of the face."),
+    "mask_shape": combo(
+        MASK_SHAPES, "face", "What is pasted: the shape of the face, an ellipse, or the whole square."
+    ),
+}
+
+ORIGINAL_IMAGE = socket(
+    "IMAGE",
+    "The picture before a face swap (ReActor's ORIGINAL_IMAGE): only faces that differ between the two are restored.",
+)
+
+CROP_SIZE = combo(CROP_SIZES, "auto", "Side of the crops in pixels. auto is the smallest not below the largest face.")
+
+REPORT_TOOLTIP = "What was found, what was done, what was left alone and why; device, precision and time."

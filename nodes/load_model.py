@@ -1,0 +1,66 @@
+"""Load GPEN Model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import host, inputs
+
+
+class GPENModelLoader:
+    """Reads a GPEN file and hands its network to ComfyUI's memory manager."""
+
+    CATEGORY = "GPEN"
+    DESCRIPTION = (
+        "Loads a GPEN face restoration model (.pth, .pt, .safetensors or .onnx). The weights decide what a file is, "
+        "never its name. Put files into models/gpen; ReActor's folder is read too."
+    )
+    SEARCH_ALIASES = ["gpen", "face restore model", "GPEN-BFR", "face restoration loader"]
+    RETURN_TYPES = ("GPEN_MODEL",)
+    RETURN_NAMES = ("gpen_model",)
+    OUTPUT_TOOLTIPS = ("The loaded network, for Restore Faces (GPEN) and Restore Image (GPEN).",)
+    FUNCTION = "load"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        """Widgets; the list is read from the folders at every call, without touching the network."""
+        names = host.model_names()
+        return {
+            "required": {
+                "model_name": inputs.combo(
+                    names,
+                    names[0],
+                    "Files from models/gpen and, with gpen in their names, from ReActor's models/facerestore_models. "
+                    "The 2048 model gives the finest detail; the built-in one needs no download.",
+                ),
+                "precision": inputs.combo(
+                    inputs.PRECISIONS,
+                    "auto",
+                    "auto takes what is best on the device. bf16 halves the memory; fp16 too, and is repeated in a "
+                    "wider type where it overflows.",
+                ),
+                "device": inputs.combo(inputs.DEVICES, "auto", "auto is ComfyUI's own device."),
+                "cpu_fallback": (
+                    "BOOLEAN",
+                    {
+                        "default": False,
+                        "tooltip": "Where the GPU's memory does not suffice even for one face, go on on the CPU, slowly, "
+                        "instead of stopping.",
+                    },
+                ),
+            }
+        }
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, model_name: str) -> bool | str:
+        """True, or the sentence that says where to put which file."""
+        return host.why_no_model(model_name) or True
+
+    @classmethod
+    def IS_CHANGED(cls, model_name: str, **_: Any) -> str:
+        """Size and time of the file, so that a replaced one is read again."""
+        return host.file_signature(model_name)
+
+    def load(self, model_name: str, precision: str, device: str, cpu_fallback: bool) -> tuple[host.GpenModel]:
+        """Read the file into a socket object."""
+        return (host.load_model(model_name, precision, device, cpu_fallback),)

@@ -1,0 +1,48 @@
+"""Restore Faces (GPEN)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..restoration import restore_crops
+from . import host, inputs
+
+
+class GPENFaceRestore:
+    """Runs aligned crops through the network."""
+
+    CATEGORY = "GPEN"
+    DESCRIPTION = (
+        "Restores aligned face crops with GPEN and blends the result with what was there. The crops may have any size "
+        "and may come from any node; the result has the model's own size."
+    )
+    SEARCH_ALIASES = ["face restore", "gpen", "codeformer", "gfpgan", "enhance face", "restore crop"]
+    RETURN_TYPES = ("IMAGE", "STRING")
+    RETURN_NAMES = ("restored", "report")
+    OUTPUT_TOOLTIPS = ("The restored crops at the model's size, in the order they came.", inputs.REPORT_TOOLTIP)
+    FUNCTION = "restore"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        """Sockets and widgets."""
+        return {
+            "required": {
+                "gpen_model": inputs.socket("GPEN_MODEL", "From Load GPEN Model."),
+                "crops": inputs.socket("IMAGE", "Aligned face crops, from Detect Faces (GPEN) or elsewhere."),
+                **inputs.BLENDING,
+            }
+        }
+
+    def restore(self, gpen_model: host.GpenModel, crops: torch.Tensor, **options: Any) -> tuple[torch.Tensor, str]:
+        """The core's `restore_crops` under ComfyUI's memory manager."""
+        done = restore_crops(
+            crops,
+            gpen_model.restorer,
+            on_progress=host.progress(),
+            check_cancel=host.check_cancel,
+            free_memory=gpen_model.bring_to_device,
+            **options,
+        )
+        return host.give(done.restored), done.report.text()

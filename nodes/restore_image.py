@@ -1,0 +1,73 @@
+"""Restore Image (GPEN)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..restoration import restore_image
+from . import host, inputs
+
+
+class GPENRestoreImage:
+    """Everything in one node."""
+
+    CATEGORY = "GPEN"
+    DESCRIPTION = (
+        "Finds the faces of a picture or a batch, restores them with GPEN and pastes them back, in one step and in "
+        "memory that does not grow with the batch. Put it behind any face swap."
+    )
+    SEARCH_ALIASES = ["face restore", "gpen", "reactor", "face swap restore", "codeformer", "gfpgan", "enhance faces"]
+    RETURN_TYPES = ("IMAGE", "MASK", "STRING")
+    RETURN_NAMES = ("image", "mask", "report")
+    OUTPUT_TOOLTIPS = (
+        "The frames with their restored faces.",
+        "How much of every pixel is restored; 0 where it is untouched.",
+        inputs.REPORT_TOOLTIP,
+    )
+    FUNCTION = "restore"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        """Sockets and widgets."""
+        return {
+            "required": {
+                "image": inputs.socket("IMAGE", "A picture, or a batch of frames."),
+                "gpen_model": inputs.socket("GPEN_MODEL", "From Load GPEN Model."),
+                **inputs.DETECTION,
+                **inputs.BLENDING,
+                **inputs.PASTING,
+                "scale": inputs.slider(
+                    1.0,
+                    1.0,
+                    4.0,
+                    0.05,
+                    "Enlarges the picture (Lanczos) before the faces are pasted, so that a 2048 px face can show.",
+                ),
+            },
+            "optional": {
+                "mask": inputs.socket(
+                    "MASK", "Only faces whose centre lies where this is white are restored, and only there."
+                ),
+                "original_image": inputs.ORIGINAL_IMAGE,
+                "upscaled_image": inputs.socket(
+                    "IMAGE", "An enlarged version of image to paste onto, from an upscaler; takes the place of scale."
+                ),
+            },
+        }
+
+    def restore(
+        self, image: torch.Tensor, gpen_model: host.GpenModel, detector: str, **options: Any
+    ) -> tuple[torch.Tensor, torch.Tensor, str]:
+        """The core's `restore_image` under ComfyUI's progress, cancel and memory manager."""
+        done = restore_image(
+            image,
+            gpen_model.restorer,
+            host.load_detector(detector, keeper=self),
+            on_progress=host.progress(),
+            check_cancel=host.check_cancel,
+            free_memory=gpen_model.bring_to_device,
+            **options,
+        )
+        return host.give(done.image), host.give(done.mask), done.report.text()
