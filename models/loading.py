@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from .. import gpen_arch
-from ..gpen_arch import GPEN, ConfigError, GPENConfig
+from ..gpen_arch import ConfigError, GPENConfig, build_engine
 from .errors import ModelFileError
 from .formats import sniff_format
 from .onnx_recognition import onnx_sizes
@@ -69,7 +67,7 @@ def load_gpen(
         for sentence in warnings:
             _log.warning("%s", sentence)
         template = read_metadata(path).get("template", "gpen")
-        module = build_module(state_dict, config, device, dtype)
+        module = build_engine(state_dict, config, dtype).to(device)
         declined = getattr(module, "declined", None)
         if declined:
             warnings += (f"{name} runs without the fast engine: {declined}",)
@@ -77,7 +75,7 @@ def load_gpen(
             module,
             config,
             dtype=dtype,
-            widen=lambda: build_module(*read_gpen(path), device, torch.float32),
+            widen=lambda: build_engine(*read_gpen(path), torch.float32).to(device),
             name=name,
             path=path,
             template=template if template in _TEMPLATES else "gpen",
@@ -115,24 +113,6 @@ def read_gpen(path: Path) -> tuple[dict[str, torch.Tensor], GPENConfig]:
         raise ModelFileError(path, str(error), remedy) from error
     check_finite(path, own)
     return own, config
-
-
-def build_module(
-    state_dict: Mapping[str, torch.Tensor], config: GPENConfig, device: torch.device, dtype: torch.dtype
-) -> nn.Module:
-    """The network with its weights, on a device in a dtype: the one place where a module is made.
-
-    `gpen_arch.build_engine(state_dict, config, dtype)` is used where there is one, else the readable reference.
-    """
-    build_engine = getattr(gpen_arch, "build_engine", None)
-    if build_engine is not None:
-        return build_engine(state_dict, config, dtype).to(device)
-    # a copy: the tensors may be views of a mapped file, which somebody may overwrite
-    weights = {key: value.to(device, dtype, copy=True) for key, value in state_dict.items()}
-    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
-        module = GPEN(config)
-    module.load_state_dict(weights, strict=True, assign=True)
-    return module
 
 
 def best_dtype(device: torch.device) -> torch.dtype:

@@ -1,0 +1,61 @@
+"""Third stage: restored faces back into their frames."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from ..faces import Faces, paste_faces
+from .callbacks import CheckCancel, OnProgress, never_cancelled, no_progress
+from .checks import check_finite, check_fraction, check_images
+from .finding import note_faces
+from .report import Report
+
+
+class Pasted(NamedTuple):
+    """image (N,H,W,C); the weights really used (N,H,W), 0 where a pixel is untouched; what happened."""
+
+    image: torch.Tensor
+    mask: torch.Tensor
+    report: Report
+
+
+def paste(
+    image: torch.Tensor,
+    faces: Faces,
+    restored: torch.Tensor,
+    *,
+    feather: float = 0.1,
+    mask_shape: str = "face",
+    mask: torch.Tensor | None = None,
+    on_progress: OnProgress = no_progress,
+    check_cancel: CheckCancel = never_cancelled,
+) -> Pasted:
+    """Paste every face into its frame; with no faces the image comes back as it is, whatever ``restored`` holds.
+
+    Args:
+        image: (N,H,W,3 or 4) float in 0…1, the picture the faces were found in or an enlargement of it.
+        restored: (M,S,S,3 or 4), one entry a face, in the order of ``faces``; alpha is ignored.
+        feather: width of the soft edge as a fraction of the face, 0…0.5.
+        mask: (1 or N,h,w); multiplies the faces' own masks.
+
+    Raises:
+        TypeError, ValueError: counts or sizes that do not fit, with what was expected and what came.
+    """
+    check_images(image, "image")
+    if not isinstance(faces, Faces):
+        raise TypeError(f"faces: expected what Detect Faces (GPEN) gives, got {type(faces).__name__}")
+    check_fraction(feather, "feather", 0.5)
+    report = Report(frames=len(image), faces_pasted=len(faces))
+    if len(faces):
+        check_images(restored, "restored")
+        for index in range(len(restored)):
+            check_finite(restored[index], f"restored, face {index}")
+        restored = restored[..., :3]
+    check_cancel()
+    with report.stage("paste", image.device):
+        pasted, weights = paste_faces(image, faces, restored, feather=feather, mask_shape=mask_shape, mask=mask)
+    on_progress(len(image), len(image), None)
+    note_faces(report, faces, "restored")
+    return Pasted(pasted, weights, report)
