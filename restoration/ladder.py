@@ -1,0 +1,132 @@
+"""Out of memory: fewer faces at once, then narrower numbers, then the CPU, and every step is told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..models import Restorer
+from .callbacks import FreeMemory
+from .report import Report
+
+_log = logging.getLogger(__name__)
+_BYTES_PER_PIXEL = 100  # of activations for every output pixel and byte of a value, as measured at 2048 px
+_SAID = ("out of memory", "can't allocate memory", "failed to allocate memory", "cannot allocate memory")
+
+
+@dataclass(frozen=True)
+class Rung:
+    """Another way to run the same model, taken where the memory does not suffice for one face.
+
+    Attributes:
+        name: what the report calls it, "in bf16" or "on the CPU".
+        make: builds the restorer; called once, and only when it is needed.
+        free_memory: brings that restorer to its device, as the host's own does for the first one.
+    """
+
+    name: str
+    make: Callable[[], Restorer]
+    free_memory: FreeMemory | None = None
+
+
+class OutOfMemoryError(RuntimeError):
+    """Not even one face fits, in any of the ways that were allowed; the message says what to change."""
+
+
+class Ladder:
+    """Runs crops through a restorer and steps down for the rest of its life where the memory does not suffice.
+
+    Args:
+        restorer: the first choice; never changed, so the next run starts at the top again.
+        report: gets a warning for each step taken.
+        free_memory: asks the host to make room on the restorer's device and to bring the network there.
+        rungs: what to try after a batch of one, in this order.
+    """
+
+    def __init__(
+        self, restorer: Restorer, report: Report, free_memory: FreeMemory | None = None, rungs: Sequence[Rung] = ()
+    ) -> None:
+        self.restorer = restorer
+        self.batch_size = max(1, restorer.batch_size)
+        self._report = report
+        self._free_memory = free_memory
+        self._rungs = list(rungs)
+        self._tried: list[str] = []
+        self._said = ""
+
+    def prepare(self, faces: int) -> None:
+        """Let the host make room for as many of ``faces`` as go through at once."""
+        if self._free_memory is not None:
+            self._free_memory(working_bytes(self.restorer, min(faces, self.batch_size)))
+
+    def restore(self, crops: torch.Tensor) -> torch.Tensor:
+        """(N,H,W,3) float in 0…1 → (N,S,S,3) float32 on the crops' device.
+
+        Raises:
+            OutOfMemoryError: the last rung failed on a single face.
+        """
+        parts: list[torch.Tensor] = []
+        start = 0
+        while start < len(crops):
+            part = crops[start : start + self.batch_size]
+            restored = self._attempt(part)
+            if restored is None:  # outside of the except block, which would keep the failed tensors alive
+                self._step_down(len(part))
+                continue
+            parts.append(restored)
+            start += len(part)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _attempt(self, crops: torch.Tensor) -> torch.Tensor | None:
+        try:
+            return self.restorer.restore(crops)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self._said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            return None
+
+    def _step_down(self, faces: int) -> None:
+        was = f"{self.restorer.provider}, {faces} at once"
+        self._tried.append(was)
+        if faces > 1:
+            self.batch_size = faces // 2
+            self._tell(was, f"{self.batch_size} at once")
+        elif self._rungs:
+            rung = self._rungs.pop(0)
+            self.restorer, self._free_memory = rung.make(), rung.free_memory
+            self._tell(was, rung.name)
+        else:
+            raise OutOfMemoryError(self._advice())
+        self.prepare(1)
+
+    def _tell(self, was: str, step: str) -> None:
+        sentence = f"out of memory ({was}): went on {step}"
+        _log.warning("%s: %s", self.restorer.name, sentence)
+        self._report.warn(sentence)
+
+    def _advice(self) -> str:
+        size, gigabytes = self.restorer.config.out_size, working_bytes(self.restorer) / 1e9
+        return (
+            f"{self.restorer.name}: out of memory with one face of {size} px, which needs about {gigabytes:.1f} GB "
+            f"beside the weights (tried: {'; '.join(self._tried)}; {self._said}). Choose precision "
+            "bf16 or a smaller model, switch cpu_fallback on, or free memory by unloading other models."
+        )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of PyTorch, ONNX Runtime or Python says that memory ran out, on whatever device."""
+    # the class moved from torch.cuda to torch in 2.5
+    kinds = tuple(home.OutOfMemoryError for home in (torch, torch.cuda) if hasattr(home, "OutOfMemoryError"))
+    if isinstance(error, (*kinds, MemoryError)):
+        return True
+    text = str(error).casefold()
+    return any(words in text for words in _SAID)
+
+
+def working_bytes(restorer: Restorer, faces: int = 1) -> int:
+    """Memory that so many faces need on the restorer's device beside the weights, estimated from the output's size."""
+    return faces * restorer.config.out_size**2 * _BYTES_PER_PIXEL * restorer.dtype.itemsize
