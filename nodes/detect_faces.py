@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
-from ..faces import Faces
 from ..restoration import detect
 from . import host, inputs
+from .detector_sessions import load_detector
+from .preview import numbered_faces
 
 
 class GPENFaceDetect:
@@ -19,7 +20,7 @@ class GPENFaceDetect:
         "Finds the faces of a picture or a batch of frames and cuts them out, aligned as GPEN expects them. Without "
         "any face it gives one black crop and a count of 0, and the graph goes on."
     )
-    SEARCH_ALIASES = ["face detection", "crop faces", "align faces", "scrfd", "yunet", "insightface"]
+    SEARCH_ALIASES: ClassVar[list[str]] = ["face detection", "crop faces", "align faces", "scrfd", "yunet"]
     RETURN_TYPES = ("IMAGE", "GPEN_FACES", "MASK", "INT", "STRING")
     RETURN_NAMES = ("crops", "faces", "face_mask", "count", "report")
     OUTPUT_TOOLTIPS = (
@@ -46,15 +47,20 @@ class GPENFaceDetect:
             },
         }
 
-    def detect(
-        self, image: torch.Tensor, detector: str, **options: Any
-    ) -> tuple[torch.Tensor, Faces, torch.Tensor, int, str]:
-        """The core's `detect` behind ComfyUI's progress and cancel."""
+    @classmethod
+    def VALIDATE_INPUTS(cls, select: str | None) -> bool | str:
+        """True, or what may be typed into ``select``."""
+        return inputs.why_no_selection(select) or True
+
+    def detect(self, image: torch.Tensor, detector: str, **options: Any) -> dict[str, Any]:
+        """The core's `detect` behind ComfyUI's progress and cancel; shows the faces with their numbers."""
         found = detect(
             image,
-            host.load_detector(detector, keeper=self),
+            load_detector(detector, keeper=self),
             on_progress=host.progress(),
             check_cancel=host.check_cancel,
             **options,
         )
-        return host.give(found.crops), found.faces, host.give(found.face_mask), len(found.faces), found.report.text()
+        crops, face_mask = host.give(found.crops), host.give(found.face_mask)
+        shown = host.show(numbered_faces(image, found.faces, found.report))
+        return {"ui": shown, "result": (crops, found.faces, face_mask, len(found.faces), found.report.text())}

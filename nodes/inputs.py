@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..faces import parse_select
+from .gpen_model import GpenModel
+
 Spec = tuple[Any, dict[str, Any]]
 
 DETECTORS = ["auto", "insightface", "yunet", "builtin"]
@@ -97,3 +100,24 @@ ORIGINAL_IMAGE = socket(
 CROP_SIZE = combo(CROP_SIZES, "auto", "Side of the crops in pixels. auto is the smallest not below the largest face.")
 
 REPORT_TOOLTIP = "What was found, what was done, what was left alone and why; device, precision and time."
+
+
+def why_no_selection(select: str | None) -> str | None:
+    """None where ``select`` can be read, or comes through a noodle and is not known yet; else what may be typed."""
+    if select is None:
+        return None
+    try:
+        parse_select(select)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def check_model(value: Any) -> None:
+    """Refuse what another node made under the same type name.
+
+    Raises:
+        TypeError: it is not what Load GPEN Model gives.
+    """
+    if not isinstance(value, GpenModel):
+        raise TypeError(f"gpen_model: expected what Load GPEN Model gives, got {type(value).__name__}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from . import host, inputs
+from . import inputs, model_list
+from .gpen_model import GpenModel, read_model
 
 
 class GPENModelLoader:
@@ -15,7 +16,7 @@ class GPENModelLoader:
         "Loads a GPEN face restoration model (.pth, .pt, .safetensors or .onnx). The weights decide what a file is, "
         "never its name. Put files into models/gpen; ReActor's folder is read too."
     )
-    SEARCH_ALIASES = ["gpen", "face restore model", "GPEN-BFR", "face restoration loader"]
+    SEARCH_ALIASES: ClassVar[list[str]] = ["gpen", "face restore model", "GPEN-BFR", "face restoration loader"]
     RETURN_TYPES = ("GPEN_MODEL",)
     RETURN_NAMES = ("gpen_model",)
     OUTPUT_TOOLTIPS = ("The loaded network, for Restore Faces (GPEN) and Restore Image (GPEN).",)
@@ -24,7 +25,7 @@ class GPENModelLoader:
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         """Widgets; the list is read from the folders at every call, without touching the network."""
-        names = host.model_names()
+        names = model_list.model_names()
         return {
             "required": {
                 "model_name": inputs.combo(
@@ -44,23 +45,27 @@ class GPENModelLoader:
                     "BOOLEAN",
                     {
                         "default": False,
-                        "tooltip": "Where the GPU's memory does not suffice even for one face, go on on the CPU, slowly, "
-                        "instead of stopping.",
+                        "tooltip": "Where the GPU's memory does not suffice even for one face, go on on the CPU, "
+                        "slowly, instead of stopping.",
                     },
                 ),
             }
         }
 
     @classmethod
-    def VALIDATE_INPUTS(cls, model_name: str) -> bool | str:
-        """True, or the sentence that says where to put which file."""
-        return host.why_no_model(model_name) or True
+    def VALIDATE_INPUTS(cls, model_name: str | None) -> bool | str:
+        """True, or the sentence that says where to put which file. None: the name comes through a noodle."""
+        return (model_name is not None and model_list.why_no_model(model_name)) or True
 
     @classmethod
     def IS_CHANGED(cls, model_name: str, **_: Any) -> str:
         """Size and time of the file, so that a replaced one is read again."""
-        return host.file_signature(model_name)
+        return model_list.file_signature(model_name)
 
-    def load(self, model_name: str, precision: str, device: str, cpu_fallback: bool) -> tuple[host.GpenModel]:
+    def load(self, model_name: str, precision: str, device: str, cpu_fallback: bool) -> tuple[GpenModel]:
         """Read the file into a socket object."""
-        return (host.load_model(model_name, precision, device, cpu_fallback),)
+        problem = model_list.why_no_model(model_name)
+        if problem:
+            raise FileNotFoundError(problem)
+        path = model_list.model_path(model_name)
+        return (read_model(path, precision, on_cpu=device == "cpu", cpu_fallback=cpu_fallback),)

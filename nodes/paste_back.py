@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -19,7 +19,7 @@ class GPENFacePasteBack:
         "Pastes restored faces back into their frames without a seam; every other pixel stays bit for bit as it was. "
         "The image may be an enlarged version of the one the faces were found in."
     )
-    SEARCH_ALIASES = ["paste face", "face composite", "uncrop", "paste back"]
+    SEARCH_ALIASES: ClassVar[list[str]] = ["paste face", "face composite", "uncrop", "paste back"]
     RETURN_TYPES = ("IMAGE", "MASK", "STRING")
     RETURN_NAMES = ("image", "mask", "report")
     OUTPUT_TOOLTIPS = (

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from ..restoration import restore_crops
 from . import host, inputs
+from .gpen_model import GpenModel
+from .preview import before_after
 
 
 class GPENFaceRestore:
@@ -18,7 +20,7 @@ class GPENFaceRestore:
         "Restores aligned face crops with GPEN and blends the result with what was there. The crops may have any size "
         "and may come from any node; the result has the model's own size."
     )
-    SEARCH_ALIASES = ["face restore", "gpen", "codeformer", "gfpgan", "enhance face", "restore crop"]
+    SEARCH_ALIASES: ClassVar[list[str]] = ["face restore", "gpen", "codeformer", "gfpgan", "restore crop"]
     RETURN_TYPES = ("IMAGE", "STRING")
     RETURN_NAMES = ("restored", "report")
     OUTPUT_TOOLTIPS = ("The restored crops at the model's size, in the order they came.", inputs.REPORT_TOOLTIP)
@@ -35,14 +37,17 @@ class GPENFaceRestore:
             }
         }
 
-    def restore(self, gpen_model: host.GpenModel, crops: torch.Tensor, **options: Any) -> tuple[torch.Tensor, str]:
-        """The core's `restore_crops` under ComfyUI's memory manager."""
+    def restore(self, gpen_model: GpenModel, crops: torch.Tensor, **options: Any) -> dict[str, Any]:
+        """The core's `restore_crops` under ComfyUI's memory manager; shows faces before and after."""
+        inputs.check_model(gpen_model)
         done = restore_crops(
             crops,
             gpen_model.restorer,
             on_progress=host.progress(),
             check_cancel=host.check_cancel,
             free_memory=gpen_model.bring_to_device,
+            rungs=gpen_model.rungs(),
             **options,
         )
-        return host.give(done.restored), done.report.text()
+        shown = host.show([before_after(crops, done.restored)])
+        return {"ui": shown, "result": (host.give(done.restored), done.report.text())}

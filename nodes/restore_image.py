@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from ..restoration import restore_image
 from . import host, inputs
+from .detector_sessions import load_detector
+from .gpen_model import GpenModel
 
 
 class GPENRestoreImage:
@@ -18,7 +20,7 @@ class GPENRestoreImage:
         "Finds the faces of a picture or a batch, restores them with GPEN and pastes them back, in one step and in "
         "memory that does not grow with the batch. Put it behind any face swap."
     )
-    SEARCH_ALIASES = ["face restore", "gpen", "reactor", "face swap restore", "codeformer", "gfpgan", "enhance faces"]
+    SEARCH_ALIASES: ClassVar[list[str]] = ["face restore", "gpen", "reactor", "codeformer", "gfpgan", "enhance faces"]
     RETURN_TYPES = ("IMAGE", "MASK", "STRING")
     RETURN_NAMES = ("image", "mask", "report")
     OUTPUT_TOOLTIPS = (
@@ -57,17 +59,24 @@ class GPENRestoreImage:
             },
         }
 
+    @classmethod
+    def VALIDATE_INPUTS(cls, select: str | None) -> bool | str:
+        """True, or what may be typed into ``select``."""
+        return inputs.why_no_selection(select) or True
+
     def restore(
-        self, image: torch.Tensor, gpen_model: host.GpenModel, detector: str, **options: Any
+        self, image: torch.Tensor, gpen_model: GpenModel, detector: str, **options: Any
     ) -> tuple[torch.Tensor, torch.Tensor, str]:
         """The core's `restore_image` under ComfyUI's progress, cancel and memory manager."""
+        inputs.check_model(gpen_model)
         done = restore_image(
             image,
             gpen_model.restorer,
-            host.load_detector(detector, keeper=self),
+            load_detector(detector, keeper=self),
             on_progress=host.progress(),
             check_cancel=host.check_cancel,
             free_memory=gpen_model.bring_to_device,
+            rungs=gpen_model.rungs(),
             **options,
         )
         return host.give(done.image), host.give(done.mask), done.report.text()

@@ -69,6 +69,7 @@ class FakeHost:
             unet_offload_device=lambda: torch.device("cpu"),
             intermediate_device=lambda: torch.device("cpu"),
             load_models_gpu=load_models_gpu,
+            soft_empty_cache=lambda: None,
             throw_exception_if_processing_interrupted=throw,
         )
         if self.intermediate_dtype is not None:
@@ -81,6 +82,7 @@ class FakeHost:
             models_dir=self.models_dir,
             folder_names_and_paths=self.folder_names_and_paths,
             add_model_folder_path=add_model_folder_path,
+            get_temp_directory=lambda: str(Path(self.models_dir).parent / "temp"),
             get_folder_paths=lambda name: self.folder_names_and_paths[name][0][:],
         )
         made = [comfy, management, patcher, utils, paths]
@@ -118,11 +120,12 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHost]:
     fake = FakeHost(tmp_path)
     for name, module in fake.modules().items():
         monkeypatch.setitem(sys.modules, name, module)
+    from gpen_pack.nodes import detector_sessions
     from gpen_pack.nodes import host as real
 
     real.register_folder()
-    real._detectors.clear()
-    monkeypatch.setattr(real, "load_detector_session", lambda name, folders: SquareDetector())
+    detector_sessions._sessions.clear()
+    monkeypatch.setattr(detector_sessions, "load_session", lambda name, folders: SquareDetector())
     yield fake
 
 
@@ -153,7 +156,8 @@ def defaults(node: Any, **given: Any) -> dict[str, Any]:
 def run(node: Any, **given: Any) -> tuple[Any, ...]:
     """Call a node as ComfyUI does: a fresh instance, keyword arguments, inference mode."""
     with torch.inference_mode():
-        return getattr(node(), node.FUNCTION)(**defaults(node, **given))
+        result = getattr(node(), node.FUNCTION)(**defaults(node, **given))
+    return result["result"] if isinstance(result, dict) else result
 
 
 def load(nodes: dict[str, Any], name: str) -> Any:
@@ -308,15 +312,15 @@ def test_load_images_empty_mask_counts_as_absent(nodes: dict[str, Any], model_fi
 def test_detector_sessions_are_shared_and_let_go(host: FakeHost, nodes: dict[str, Any]) -> None:
     import gc
 
-    from gpen_pack.nodes import host as real
+    from gpen_pack.nodes import detector_sessions as real
 
     first, second = nodes["GPENFaceDetect"](), nodes["GPENRestoreImage"]()
     detector = real.load_detector("auto", keeper=first)
     assert real.load_detector("auto", keeper=second) is detector
-    assert len(real._detectors) == 1
+    assert len(real._sessions) == 1
     del detector, first, second
     gc.collect()
-    assert len(real._detectors) == 0
+    assert len(real._sessions) == 0
 
 
 def test_mistakes_are_said(nodes: dict[str, Any], model_file: str) -> None:

@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.parse
@@ -27,6 +28,7 @@ from PIL import Image
 
 PACK = "comfyui-gpen"
 TINY = "tiny.safetensors"
+_PYCACHE = str(Path(tempfile.gettempdir()) / "comfyui-gpen-pycache")  # nothing is written into the checkout
 
 
 class Refused(Exception):
@@ -52,7 +54,7 @@ class Server:
             "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base),
             "--database-url", "sqlite:///:memory:", "--disable-api-nodes",
         ]  # fmt: skip
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPYCACHEPREFIX": _PYCACHE}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=base)
         self._wait_until_up()
@@ -190,7 +192,8 @@ def base_directory(base: Path, root: Path) -> Path:
     (base / "custom_nodes" / "reactor-stand-in").symlink_to(stand_in, target_is_directory=True)
     torch.manual_seed(1)
     config = GPENConfig.standard(64, narrow=1 / 32, style_dim=32, mapping_layers=2)
-    save_file({key: value.contiguous() for key, value in GPEN(config).state_dict().items()}, base / "models/gpen" / TINY)
+    weights = {key: value.contiguous() for key, value in GPEN(config).state_dict().items()}
+    save_file(weights, base / "models/gpen" / TINY)
     return base
 
 

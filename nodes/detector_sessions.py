@@ -1,0 +1,43 @@
+"""Detector sessions: one for each file and choice, shared between nodes, gone with the last node that uses it."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import torch
+
+from ..faces import Detector
+from ..restoration import load_detector as load_session
+from . import host
+
+# sessions live as long as a node that uses them: ComfyUI drops the nodes of a graph that is gone
+_sessions: weakref.WeakValueDictionary[tuple[Any, ...], Detector] = weakref.WeakValueDictionary()
+
+
+def load_detector(name: str, keeper: Any) -> Detector:
+    """A detector; ``keeper``, the node, holds it while the node lives.
+
+    Raises:
+        DetectorError: no such detector, or its file cannot be read.
+    """
+    folders = host.detector_folders()
+    key = (name, *_signatures(folders))
+    detector = _sessions.get(key)
+    if detector is None:
+        with torch.inference_mode(False):  # its weights outlive the run that loads them
+            detector = _sessions[key] = load_session(name, folders=folders)
+    keeper.kept_detector = detector
+    return detector
+
+
+def _signatures(folders: list[Any]) -> list[tuple[str, int, int]]:
+    """Path, size and time of every detector file in the folders, so that a new or replaced one is noticed."""
+    found = []
+    for folder in folders:
+        for path in sorted(folder.rglob("*.onnx")):
+            name = path.name.casefold()
+            if "det" in name or "yunet" in name or "scrfd" in name:
+                facts = path.stat()
+                found.append((str(path), facts.st_size, facts.st_mtime_ns))
+    return found

@@ -1,0 +1,83 @@
+"""What travels through the GPEN_MODEL socket: a network in ComfyUI's keeping, and its ways out of short memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..models import Restorer, load_gpen
+from ..models.loading import best_dtype
+from ..restoration import Rung
+from . import host
+
+_DTYPES = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class GpenModel:
+    """A restorer and the patcher by which ComfyUI moves its weights.
+
+    Args:
+        path: the file; read again where another precision or device is needed.
+        restorer: the network, still on the CPU.
+        patcher: comfy.model_patcher.ModelPatcher; None where ONNX Runtime holds the weights.
+        precision: what was asked for; only "auto" may be narrowed.
+        cpu_fallback: whether the CPU may be used where the GPU's memory does not suffice.
+    """
+
+    def __init__(
+        self, path: Path, restorer: Restorer, patcher: Any, precision: str = "fp32", cpu_fallback: bool = False
+    ) -> None:
+        self.path = path
+        self.restorer = restorer
+        self.patcher = patcher
+        self.precision = precision
+        self.cpu_fallback = cpu_fallback
+        self._others: dict[str, GpenModel] = {}
+
+    @property
+    def load_device(self) -> torch.device:
+        """Where it runs once ComfyUI has loaded it."""
+        return self.restorer.device if self.patcher is None else self.patcher.load_device
+
+    def bring_to_device(self, working_bytes: int) -> None:
+        """Let ComfyUI make room and load the network, whole."""
+        if self.patcher is not None:
+            host.bring_to_device(self.patcher, working_bytes)
+
+    def rungs(self) -> list[Rung]:
+        """What may be tried where one face does not fit, gentlest first. Made when needed, kept for the next run."""
+        rungs = []
+        if self.precision == "auto" and self.patcher is not None and self.restorer.dtype == torch.float32:
+            rungs.append(self._rung("in bf16", lambda: read_model(self.path, "bf16", on_cpu=self._on_cpu())))
+        if self.cpu_fallback and not self._on_cpu():
+            rungs.append(self._rung("on the CPU", lambda: read_model(self.path, "auto", on_cpu=True)))
+        return rungs
+
+    def _on_cpu(self) -> bool:
+        return self.load_device.type == "cpu"
+
+    def _rung(self, name: str, read: Callable[[], GpenModel]) -> Rung:
+        def other() -> GpenModel:
+            if name not in self._others:
+                self._others[name] = read()
+            return self._others[name]
+
+        return Rung(name, lambda: other().restorer, lambda needed: other().bring_to_device(needed))
+
+
+def read_model(path: Path, precision: str, *, on_cpu: bool = False, cpu_fallback: bool = False) -> GpenModel:
+    """Read the file and wrap its network for ComfyUI's memory manager.
+
+    Raises:
+        ModelFileError: the file is no GPEN.
+    """
+    target = torch.device("cpu") if on_cpu else host.torch_device()
+    onnx = path.suffix.lower() == ".onnx"  # its session is bound to a device; weights stay on the CPU until needed
+    # what is best is asked of the device that it will run on, not of the CPU that it waits on
+    dtype = _DTYPES[precision] or (None if onnx else best_dtype(target))
+    restorer = load_gpen(path, device=target if onnx else "cpu", dtype=dtype)
+    patcher = None if restorer.module is None else host.patcher(restorer.module, target, on_cpu=on_cpu)
+    return GpenModel(path, restorer, patcher, precision, cpu_fallback)
