@@ -75,6 +75,7 @@ def add_restore_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument("-o", "--output", required=True, metavar="OUTPUT", help="file; a folder for several pictures")
     files.add_argument("--quality", type=number(1, 100, int), default=95, metavar="Q",
                        help="of JPEG (4:4:4) and WebP, where 100 is lossless")  # fmt: skip
+    files.add_argument("--color", action="store_true", help="write colour for grey inputs (a model that colours)")
     files.add_argument("--skip-existing", action="store_true", help="leave pictures out whose output is there")
 
     model = parser.add_argument_group("model")

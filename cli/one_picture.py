@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +87,8 @@ def restore_file(
     start = time.perf_counter()
     outcome = Outcome(job)
     picture = read_picture(job.source)
+    if args.color and picture.meta.gray:
+        picture = replace(picture, meta=replace(picture.meta, gray=False, icc=picture.meta.icc_for_rgb))
     outcome.warnings += picture.meta.notes
     restore = _restore_photo if tools.detector is not None else _restore_crop
     restore(picture, tools, args, outcome, on_progress)

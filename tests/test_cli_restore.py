@@ -210,6 +210,8 @@ def test_orientation_profile_and_gray(restore: Restore, here: Path) -> None:
     save("gray.png", photo()[..., 1])
     assert restore("gray.png", "-o", "gray-out.png") == 0
     assert Image.open("gray-out.png").mode == "L"
+    assert restore("gray.png", "-o", "colour-out.png", "--color") == 0
+    assert Image.open("colour-out.png").mode == "RGB"
 
 
 def test_scale_and_upscaled_image(restore: Restore) -> None:
