@@ -1,58 +1,112 @@
-"""Least-squares similarity between two sets of points (Umeyama 1991)."""
+"""Similarity transforms between landmark sets, by least squares over all points (Umeyama 1991)."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
-_FLAT = 1e-6  # of the spread: below it points lie in one place, or a fit has no scale
+_THINNEST = 0.02  # second over first singular value of usable landmarks; a strict profile has about 0.2
+_LEAST_ALIKE = 0.01  # explained variance; landmarks mixed up left and right still have 0.1
+_SMALLEST = 1e-6  # spread over distance from the origin: below it, float64 holds no shape any more
 
 
-def fit_similarity(source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """The rotation, uniform scale and shift that bring ``source`` closest to ``target``.
+def fit_similarity(source: Tensor, target: Tensor) -> Tensor:
+    """The similarity that maps ``source`` points onto ``target`` points with the least squared error.
 
-    Convention: matrices act on column vectors, ``target ≈ A[:, :2] @ source + A[:, 2]``, with points as (x, y); never
-    a reflection; both sets in continuous coordinates of their own.
+    Equal to Umeyama's estimate with reflections excluded (IEEE PAMI 13(4), 1991); in the plane it has a closed form,
+    because scaling and rotating is one complex product.
 
     Args:
-        source, target: (…,P,2) with P ≥ 2, finite.
+        source: (..., K, 2), K ≥ 2.
+        target: (..., K, 2), broadcast against ``source``.
 
     Returns:
-        (…,2,3) float64.
+        (..., 2, 3) float64 on the CPU: [x, y]ᵀ = M[:, :2] · [u, v]ᵀ + M[:, 2], determinant positive.
 
     Raises:
-        ValueError: points that are not finite, coincide, or fit with no scale.
+        ValueError: points that are not finite, coincide, lie on one line, or do not determine a scale.
 
-    Source: Umeyama, "Least-squares estimation of transformation parameters between two point patterns", 1991. In two
-    dimensions a rotation with scale is one complex factor, and its least-squares value a quotient of complex sums.
+    Convention: (x, y) order, any unit; the residual is measured in ``target``'s unit.
     """
-    source, target = source.to(torch.float64), target.to(torch.float64)
-    source, target = torch.broadcast_tensors(source, target)
-    if not (torch.isfinite(source).all() and torch.isfinite(target).all()):
-        raise ValueError("landmarks: expected finite coordinates, got NaN or infinity")
-    source_mean, target_mean = source.mean(dim=-2, keepdim=True), target.mean(dim=-2, keepdim=True)
-    s, t = source - source_mean, target - target_mean
-    spread = s.square().sum(dim=(-2, -1))
-    reach = torch.maximum(source_mean.abs().amax(dim=(-2, -1)), torch.ones_like(spread))
-    if (spread <= (_FLAT * reach) ** 2).any():
-        raise ValueError("landmarks: the points coincide, so no face can be aligned by them")
-    real = (s[..., 0] * t[..., 0] + s[..., 1] * t[..., 1]).sum(dim=-1) / spread
-    imaginary = (s[..., 0] * t[..., 1] - s[..., 1] * t[..., 0]).sum(dim=-1) / spread
-    scale = torch.hypot(real, imaginary)
-    if (scale * spread.sqrt() <= _FLAT * t.square().sum(dim=(-2, -1)).sqrt()).any():
-        raise ValueError("landmarks: the fit has no scale (collinear or mirrored points)")
-    linear = torch.stack((torch.stack((real, -imaginary), -1), torch.stack((imaginary, real), -1)), dim=-2)
-    shift = target_mean.mT - linear @ source_mean.mT
-    return torch.cat((linear, shift), dim=-1)
+    source = torch.as_tensor(source).detach().to("cpu", torch.float64)
+    target = torch.as_tensor(target).detach().to("cpu", torch.float64)
+    if source.shape[-1:] != (2,) or target.shape[-1:] != (2,) or source.shape[-2] != target.shape[-2]:
+        raise ValueError(
+            f"expected point sets (..., K, 2) with equal K, got {tuple(source.shape)} and {tuple(target.shape)}"
+        )
+    for role, points in (("source", source), ("target", target)):
+        bad = ~well_shaped(points)
+        if bad.any():
+            raise ValueError(
+                f"the {role} points {points[bad][0].tolist()} cannot be aligned: "
+                "they are not finite, coincide or lie on one line"
+            )
+    if not (_likeness(source, target) > _LEAST_ALIKE).all():
+        raise ValueError("the source points are arranged unlike the target points: no scale fits them")
+    p, q = source - source.mean(-2, keepdim=True), target - target.mean(-2, keepdim=True)
+    norm = (p * p).sum((-2, -1))
+    cos, sin = _product(p, q) / norm
+    linear = torch.stack((torch.stack((cos, -sin), -1), torch.stack((sin, cos), -1)), -2)
+    shift = target.mean(-2) - (linear @ source.mean(-2)[..., None])[..., 0]
+    return torch.cat((linear, shift[..., None]), -1)
 
 
-def invert_similarity(matrices: torch.Tensor) -> torch.Tensor:
-    """The matrices that lead back: ``x = B[:, :2] @ y + B[:, 2]`` where ``y = A[:, :2] @ x + A[:, 2]``.
+def alignable(source: Tensor, target: Tensor) -> Tensor:
+    """Which of the point sets (..., K, 2) :func:`fit_similarity` can fit to ``target``. (...) bool on the CPU."""
+    source, target = (torch.as_tensor(x).detach().to("cpu", torch.float64) for x in (source, target))
+    return well_shaped(source) & (_likeness(source, target) > _LEAST_ALIKE)
+
+
+def _product(p: Tensor, q: Tensor) -> Tensor:
+    """Σ conj(p)·q of centred points read as complex numbers: (2, ...) real and imaginary part."""
+    return torch.stack(((p * q).sum((-2, -1)), (p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]).sum(-1)))
+
+
+def _likeness(source: Tensor, target: Tensor) -> Tensor:
+    """The share of ``target``'s variance that the best similarity of ``source`` explains, 0 … 1 or NaN."""
+    p, q = source - source.mean(-2, keepdim=True), target - target.mean(-2, keepdim=True)
+    return _product(p, q).square().sum(0) / ((p * p).sum((-2, -1)) * (q * q).sum((-2, -1)))
+
+
+def well_shaped(points: Tensor) -> Tensor:
+    """Which point sets (..., K, 2) can be aligned: finite, not coincident, not on one line. (...) bool."""
+    points = torch.as_tensor(points).detach().to("cpu", torch.float64)
+    finite = torch.isfinite(points).all(-1).all(-1)
+    points = torch.where(finite[..., None, None], points, torch.zeros_like(points))
+    centred = points - points.mean(-2, keepdim=True)
+    scatter = centred.transpose(-1, -2) @ centred
+    # the eigenvalues of a symmetric 2×2 matrix
+    mean = (scatter[..., 0, 0] + scatter[..., 1, 1]) / 2
+    spread = torch.hypot((scatter[..., 0, 0] - scatter[..., 1, 1]) / 2, scatter[..., 0, 1])
+    largest, smallest = mean + spread, (mean - spread).clamp(min=0)
+    return finite & (largest > (_SMALLEST * points.abs().amax((-2, -1))) ** 2) & (smallest > _THINNEST**2 * largest)
+
+
+def invert_affine(matrix: Tensor) -> Tensor:
+    """The inverse of affine maps (..., 2, 3), float64."""
+    linear = torch.linalg.inv(matrix[..., :2].to(torch.float64))
+    return torch.cat((linear, -(linear @ matrix[..., 2:].to(torch.float64))), -1)
+
+
+def apply_affine(matrix: Tensor, points: Tensor) -> Tensor:
+    """Map points (..., K, 2) by (..., 2, 3): (..., K, 2) float64. Convention: (x, y) order, columns multiplied."""
+    return points.to(torch.float64) @ matrix[..., :2].transpose(-1, -2) + matrix[..., None, :, 2]
+
+
+def face_matrices(landmarks: Tensor, template: Tensor) -> Tensor:
+    """Maps from the unit square to the photo that put the template's points on the landmarks.
+
+    The error is least in the crop, not in the photo: that is how the authors of GPEN align.
 
     Args:
-        matrices: (…,2,3) float, invertible.
+        landmarks: (M, 5, 2) photo coordinates. template: (5, 2) fractions of the crop.
 
     Returns:
-        (…,2,3) of the same dtype.
+        (M, 2, 3) float64: [x, y]ᵀ = A[:, :2] · [u, v]ᵀ + A[:, 2].
+
+    Raises:
+        ValueError: degenerate landmarks, see :func:`fit_similarity`.
+
+    Convention: photo coordinates are (x, y) in pixels, continuous, origin at the top-left corner of the image.
     """
-    back = torch.linalg.inv(matrices[..., :2])
-    return torch.cat((back, -back @ matrices[..., 2:]), dim=-1)
+    return invert_affine(fit_similarity(landmarks, template))

@@ -1,155 +1,194 @@
-"""Faces of a batch of frames: where each lies and how it is aligned; no pixels."""
+"""The faces of a batch of frames: where they are and how they are turned, no pixels."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 
-from .alignment import fit_similarity, invert_similarity
+from .alignment import alignable, apply_affine, face_matrices
 from .templates import template_points
 
+# the part of the unit square that a detector would box: brows to chin, ear to ear
+_HEAD = torch.tensor([[0.25, 0.25], [0.75, 0.25], [0.75, 0.9], [0.25, 0.9]], dtype=torch.float64)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Faces:
-    """M faces over ``frame_count`` frames of one size.
+    """Aligned faces of ``frame_count`` frames of one size; what a restored crop needs on its way back.
 
-    Convention: photo coordinates are (x, y) in pixels, continuous, the origin at the image's top left corner, so the
-    centre of column j, row i is (j + 0.5, i + 0.5). ``matrices`` map the unit square of the aligned face to the photo:
-    ``[x, y] = A[:, :2] @ [u, v] + A[:, 2]``. All tensors are on the CPU.
-
-    Attributes:
-        landmarks: (M,5,2) float64: left and right eye, nose, left and right mouth corner, as the viewer sees them.
-        frame_indices: (M,) int64.
-        boxes: (M,4) float64: x0, y0, x1, y1.
-        scores: (M,) float64 in 0…1.
-        matrices: (M,2,3) float64.
-        image_size: (height, width) of the frames.
-        frame_count: frames in the batch, those without a face included.
-        template: the alignment, "gpen" or "ffhq".
-        dropped: degenerate detections that were thrown away.
-        detector: what found them.
+    Convention: photo coordinates are (x, y) in pixels, continuous, origin at the top-left corner of the image (the
+    centre of the pixel in column j, row i is (j + 0.5, i + 0.5)). A face's unit square is its aligned crop: (0, 0)
+    the crop's top-left corner, (1, 1) the bottom-right one. All tensors lie on the CPU.
     """
 
-    landmarks: torch.Tensor
-    frame_indices: torch.Tensor
-    boxes: torch.Tensor
-    scores: torch.Tensor
-    matrices: torch.Tensor
-    image_size: tuple[int, int]
+    landmarks: Tensor  # (M, 5, 2) float64: left eye, right eye, nose, left and right mouth corner, photo coordinates
+    frame_indices: Tensor  # (M,) int64
+    boxes: Tensor  # (M, 4) float64: x0, y0, x1, y1
+    scores: Tensor  # (M,) float64, 0 … 1
+    matrices: Tensor  # (M, 2, 3) float64: unit square -> photo
+    image_size: tuple[int, int]  # height, width
     frame_count: int
     template: str = "gpen"
-    dropped: int = 0
+    dropped: int = 0  # degenerate detections left out
     detector: str = ""
+    frame_count_inferred: bool = False  # nobody said how many frames there are: at least frame_count
+
+    def __len__(self) -> int:
+        return self.landmarks.shape[0]
+
+    @property
+    def sizes(self) -> Tensor:
+        """(M,) float64: the side of each aligned square in pixels of the photo."""
+        return torch.linalg.det(self.matrices[:, :, :2]).abs().sqrt()
+
+    @property
+    def centers(self) -> Tensor:
+        """(M, 2) float64: the centre of each aligned square in photo coordinates."""
+        return self.matrices[:, :, :2].sum(-1) / 2 + self.matrices[:, :, 2]
+
+    def __getitem__(self, index: int | slice | Sequence[int] | Sequence[bool] | Tensor) -> Faces:
+        """A part of the faces, in the order of the indexes; bool selects. Frames and size stay as they are."""
+        if isinstance(index, int):
+            if not -len(self) <= index < len(self):  # also what ends a for loop over the faces
+                raise IndexError(f"face {index} of {len(self)}")
+            index = [index]
+        chosen: slice | Tensor
+        if isinstance(index, slice):
+            chosen = index
+        else:
+            chosen = torch.as_tensor(index, device="cpu")
+            chosen = chosen if chosen.dtype == torch.bool else chosen.to(torch.int64).reshape(-1)
+        parts = ("landmarks", "frame_indices", "boxes", "scores", "matrices")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in parts})
+
+    def of_frame(self, frame: int) -> Faces:
+        """The faces of one frame, in their order."""
+        return self[self.frame_indices == frame]
+
+    def scaled_to(self, image_size: tuple[int, int]) -> Faces:
+        """The same faces in the same frames resized to (height, width).
+
+        Raises:
+            ValueError: another aspect, by more than the rounding of a pixel on each side.
+        """
+        size = (int(image_size[0]), int(image_size[1]))
+        if size == self.image_size:
+            return self
+        (h0, w0), (h1, w1) = self.image_size, size
+        # some factor k must bring both sides within a pixel
+        if min(h1, w1) < 1 or max((w1 - 1) / w0, (h1 - 1) / h0) > min((w1 + 1) / w0, (h1 + 1) / h0):
+            raise ValueError(
+                f"expected an image of {w0}×{h0} pixels or an enlarged or reduced one of the same aspect, "
+                f"got {w1}×{h1}: give the image that the faces were detected in, or a resized, not a cropped, one"
+            )
+        factor = torch.tensor([w1 / w0, h1 / h0], dtype=torch.float64)
+        return replace(
+            self,
+            landmarks=self.landmarks * factor,
+            boxes=self.boxes * factor.repeat(2),
+            matrices=self.matrices * factor[:, None],
+            image_size=size,
+        )
+
+    def matched_to(self, images: Tensor) -> Faces:
+        """The faces in the coordinates of ``images`` (N, H, W, C), which must be the same frames at any scale.
+
+        Raises:
+            ValueError: not an image batch, another number of frames, or another aspect.
+        """
+        if images.ndim != 4 or images.shape[-1] not in (3, 4) or images.numel() == 0:
+            raise ValueError(f"expected images (N, H, W, 3 or 4), at least one, got {tuple(images.shape)}")
+        count = images.shape[0]
+        if count != self.frame_count and not (self.frame_count_inferred and count > self.frame_count):
+            raise ValueError(
+                f"expected {self.frame_count} frame(s), as many as the faces were detected in, got {count}: "
+                "give the same batch, in the same order"
+            )
+        return self.scaled_to((images.shape[1], images.shape[2]))
+
+    @classmethod
+    def empty(cls, image_size: tuple[int, int], frame_count: int = 1, template: str = "gpen") -> Faces:
+        """No faces in ``frame_count`` frames of (height, width)."""
+        none = torch.zeros(0, 5, 2, dtype=torch.float64)
+        return cls.from_landmarks(none, torch.zeros(0), image_size, template, frame_count=frame_count)
 
     @classmethod
     def from_landmarks(
         cls,
-        landmarks: torch.Tensor | np.ndarray,
-        frame_indices: torch.Tensor | np.ndarray | Sequence[int],
+        landmarks: Any,
+        frame_indices: Any,
         image_size: tuple[int, int],
         template: str = "gpen",
         *,
-        boxes: torch.Tensor | np.ndarray | None = None,
-        scores: torch.Tensor | np.ndarray | None = None,
+        boxes: Any = None,
+        scores: Any = None,
         frame_count: int | None = None,
     ) -> Faces:
-        """Align faces by their landmarks.
+        """Align faces by their five landmarks.
 
         Args:
-            landmarks: (M,5,2) in pixels of the photo.
-            frame_indices: (M,).
-            image_size: (height, width).
-            boxes: (M,4); by default what encloses the aligned square.
-            scores: (M,); by default 1.
-            frame_count: by default the highest index plus one, at least 1.
+            landmarks: (M, 5, 2) photo coordinates (x, y), torch or numpy: left eye, right eye, nose, left and right
+                mouth corner, left and right as in the picture.
+            frame_indices: (M,) which frame of the batch each is in.
+            image_size: (height, width) of the frames in pixels.
+            template: a name of :data:`TEMPLATES`.
+            boxes: (M, 4) x0, y0, x1, y1; None: around the aligned head.
+            scores: (M,) confidences; None: 1.
+            frame_count: how many frames there are; None: at least as many as ``frame_indices`` tells.
 
         Raises:
-            ValueError: shapes that do not fit, an index outside the batch, degenerate landmarks, no such template.
+            ValueError: wrong shapes, an unknown template, an index outside the frames, or landmarks that cannot be
+                aligned (not finite, coincident, on one line).
         """
-        points = torch.as_tensor(landmarks).detach().to("cpu", torch.float64)
-        frames = torch.as_tensor(frame_indices).detach().to("cpu", torch.int64).reshape(-1)
-        template_uv = template_points(template)
+        points = _tensor(landmarks, torch.float64)
         if points.numel() == 0:
             points = points.reshape(0, 5, 2)
-        if points.dim() != 3 or points.shape[1:] != (5, 2):
-            raise ValueError(f"landmarks: expected (M,5,2), got {tuple(points.shape)}")
-        count = len(points)
-        if len(frames) != count:
-            raise ValueError(f"frame_indices: expected {count}, one a face, got {len(frames)}")
-        total = frame_count if frame_count is not None else max(1, int(frames.max()) + 1 if count else 1)
-        if count and not 0 <= int(frames.min()) <= int(frames.max()) < total:
-            raise ValueError(f"frame_indices: expected 0 to {total - 1}, got {int(frames.min())} to {int(frames.max())}")
-        # fitted from the photo to the template, as the authors do; the other way round shows a turned face smaller
-        matrices = invert_similarity(fit_similarity(points, template_uv)) if count else points.new_zeros(0, 2, 3)
-        given_boxes = _enclosing(matrices) if boxes is None else torch.as_tensor(boxes).detach()
-        given_scores = torch.ones(count) if scores is None else torch.as_tensor(scores).detach()
+        count = points.shape[0]
+        if points.ndim != 3 or points.shape[1:] != (5, 2):
+            raise ValueError(f"expected landmarks (M, 5, 2), five (x, y) points a face, got {tuple(points.shape)}")
+        frames = _checked(frame_indices, torch.int64, (count,), "frame_indices")
+        height, width = int(image_size[0]), int(image_size[1])
+        if height < 1 or width < 1:
+            raise ValueError(f"expected image_size (height, width) of at least one pixel, got {tuple(image_size)}")
+        least = int(frames.max()) + 1 if count else 0
+        if (count and int(frames.min()) < 0) or (frame_count is not None and least > frame_count):
+            raise ValueError(f"expected frame indices in 0 … {frame_count or least} - 1, got {frames.tolist()}")
+        target = template_points(template)
+        bad = (~alignable(points, target)).nonzero().flatten().tolist()
+        if bad:
+            raise ValueError(
+                f"the landmarks of face {bad[0]} cannot be aligned, they are not finite, coincide, lie on one line "
+                f"or look like no face: {points[bad[0]].tolist()}; drop this detection"
+            )
+        matrices = face_matrices(points, target)
+        if boxes is None:
+            heads = apply_affine(matrices, _HEAD)
+            boxes = torch.cat((heads.amin(1), heads.amax(1)), 1)
         return cls(
             landmarks=points,
             frame_indices=frames,
-            boxes=given_boxes.to("cpu", torch.float64).reshape(count, 4),
-            scores=given_scores.to("cpu", torch.float64).reshape(count),
+            boxes=_checked(boxes, torch.float64, (count, 4), "boxes"),
+            scores=_checked(torch.ones(count) if scores is None else scores, torch.float64, (count,), "scores"),
             matrices=matrices,
-            image_size=(int(image_size[0]), int(image_size[1])),
-            frame_count=total,
+            image_size=(height, width),
+            frame_count=max(least, 1) if frame_count is None else int(frame_count),
             template=template,
-        )
-
-    @classmethod
-    def empty(cls, image_size: tuple[int, int], frame_count: int = 1, template: str = "gpen") -> Faces:
-        """No face in so many frames."""
-        nothing = torch.zeros(0, 5, 2)
-        return cls.from_landmarks(nothing, [], image_size, template, frame_count=frame_count)
-
-    def __len__(self) -> int:
-        return len(self.landmarks)
-
-    def __getitem__(self, index: Any) -> Faces:
-        """The faces that an index tensor, a boolean tensor, a slice or a list of indexes names, in that order."""
-        picked = torch.arange(len(self))[torch.as_tensor(index) if isinstance(index, list) and index else index]
-        picked = picked.reshape(-1)
-        own = {name: getattr(self, name)[picked] for name in _PER_FACE}
-        return dataclasses.replace(self, **own)
-
-    @property
-    def sizes(self) -> torch.Tensor:
-        """(M,) sides of the aligned squares in pixels of the photo."""
-        return torch.linalg.det(self.matrices[:, :, :2]).clamp(min=0).sqrt()
-
-    @property
-    def centers(self) -> torch.Tensor:
-        """(M,2) centres of the aligned squares in photo coordinates."""
-        return self.matrices[:, :, :2].sum(dim=2) / 2 + self.matrices[:, :, 2]
-
-    def of_frame(self, frame: int) -> Faces:
-        """The faces of one frame, in their order, still under that frame's index."""
-        return self[self.frame_indices == frame]
-
-    def scaled_to(self, size: tuple[int, int]) -> Faces:
-        """The same faces on the same pictures resized to (height, width)."""
-        if size == self.image_size:
-            return self
-        ratio = torch.tensor([size[1] / self.image_size[1], size[0] / self.image_size[0]], dtype=torch.float64)
-        uniform = ratio.prod().sqrt()  # a similarity stays one where rounding moved a side by a pixel
-        matrices = torch.cat((self.matrices[:, :, :2] * uniform, self.matrices[:, :, 2:] * ratio[None, :, None]), dim=2)
-        return dataclasses.replace(
-            self,
-            landmarks=self.landmarks * ratio,
-            boxes=self.boxes * ratio.repeat(2),
-            matrices=matrices,
-            image_size=(int(size[0]), int(size[1])),
+            frame_count_inferred=frame_count is None,
         )
 
 
-_PER_FACE = ("landmarks", "frame_indices", "boxes", "scores", "matrices")
+def _tensor(values: Any, dtype: torch.dtype) -> Tensor:
+    return torch.as_tensor(values).detach().to("cpu", dtype, copy=True)
 
 
-def _enclosing(matrices: torch.Tensor) -> torch.Tensor:
-    """(M,2,3) → (M,4): the boxes around the aligned squares."""
-    corners = torch.tensor([[0, 1, 0, 1], [0, 0, 1, 1]], dtype=torch.float64)
-    points = matrices[:, :, :2] @ corners + matrices[:, :, 2:]  # [M,2,4]
-    return torch.cat((points.amin(dim=2), points.amax(dim=2)), dim=1)
+def _checked(values: Any, dtype: torch.dtype, shape: tuple[int, ...], name: str) -> Tensor:
+    tensor = _tensor(values, dtype)
+    if tensor.numel() == 0 and 0 in shape:
+        return tensor.reshape(shape)
+    if tensor.shape != shape:
+        raise ValueError(f"expected {name} {shape}, got {tuple(tensor.shape)}")
+    return tensor

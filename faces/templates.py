@@ -1,42 +1,52 @@
-"""Where the five landmarks lie in an aligned face."""
+"""Where the five landmarks of an aligned face lie, as fractions of the crop.
+
+Convention: (u, v) in the crop's unit square, origin at the top-left corner, u to the right, v down; order: the eye on
+the picture's left, the one on its right, the nose, the mouth's left and right corner.
+"""
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 import torch
+from torch import Tensor
 
-# left eye, right eye, nose, left and right mouth corner (left as the viewer sees it) of the 96×112 MTCNN template
-_MTCNN = (
-    (30.29459953, 51.69630051),
-    (65.53179932, 51.50139999),
-    (48.02519989, 71.73660278),
-    (33.54930115, 92.3655014),
-    (62.72990036, 92.20410156),
+# the 96×112 points of MTCNN, from which GPEN's authors build their crop
+_MTCNN = torch.tensor(
+    [
+        [30.29459953, 51.69630051],
+        [65.53179932, 51.50139999],
+        [48.02519989, 71.73660278],
+        [33.54930115, 92.3655014],
+        [62.72990036, 92.20410156],
+    ],
+    dtype=torch.float64,
 )
-_FFHQ_512 = (
-    (192.98138, 239.94708),
-    (318.90277, 240.1936),
-    (256.63416, 314.01935),
-    (201.26117, 371.41043),
-    (313.08905, 371.15118),
+# 96×112 becomes a square of 112 (8 px at either side), and that gets a quarter of its side (28 px) all around
+_GPEN = (_MTCNN + torch.tensor([8.0, 0.0], dtype=torch.float64) + 28) / 168
+
+# the mean of the FFHQ pictures' landmarks at 512 px, as most other tools use them
+_FFHQ = (
+    torch.tensor(
+        [
+            [192.98138, 239.94708],
+            [318.90277, 240.1936],
+            [256.63416, 314.01935],
+            [201.26117, 371.41043],
+            [313.08905, 371.15118],
+        ],
+        dtype=torch.float64,
+    )
+    / 512
 )
 
-TEMPLATES: dict[str, torch.Tensor] = {
-    "gpen": torch.tensor([((x + 8 + 28) / 168, (y + 28) / 168) for x, y in _MTCNN], dtype=torch.float64),
-    "ffhq": torch.tensor(_FFHQ_512, dtype=torch.float64) / 512,
-}
-"""Template name → (5,2) float64, (u, v) as fractions of the crop; see the module for the order of the points.
-
-``gpen`` is the authors' own: the template made square (x + 8), with a border of 28 px on a side of 168. ``ffhq`` is
-what most other tools use; it shows the network a face 11.6 % larger.
-"""
+#: Template name -> (5, 2) float64, read only by convention. ``gpen`` is what the published models were shown by their
+#: authors; ``ffhq`` shows them the face 11.6 % larger.
+TEMPLATES: MappingProxyType[str, Tensor] = MappingProxyType({"gpen": _GPEN, "ffhq": _FFHQ})
 
 
-def template_points(name: str) -> torch.Tensor:
-    """(5,2) float64 of a template.
-
-    Raises:
-        ValueError: there is none of that name.
-    """
+def template_points(name: str) -> Tensor:
+    """The five points of a template, (5, 2) float64 fractions of the crop. Raises ValueError for an unknown name."""
     if name not in TEMPLATES:
-        raise ValueError(f"template: expected one of {', '.join(TEMPLATES)}, got {name!r}")
+        raise ValueError(f"unknown face template {name!r}: expected one of {', '.join(TEMPLATES)}")
     return TEMPLATES[name]

@@ -1,0 +1,249 @@
+"""Antialiased affine resampling: read a rotated, scaled rectangle out of a picture, at any scale, in float32.
+
+Two steps. A separable filter brings the picture onto a grid that is parallel to it and as fine as the result deserves
+(banded matrix products: a wide filter costs little more than reading the picture once). A bicubic warp then reads that
+grid along the rotated rows. All filtering is in the first step, so the warp never skips a pixel, and the grid is finer
+than what it carries, so the warp does not soften it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+DENSITY = 1.5  # grid samples per resolvable pixel: 1 would soften by up to 30 %, 2 is twice the work
+BLOCK = 8  # grid samples that share one window of the picture; the grid's step is a multiple of 1/BLOCK
+TILE = {"cpu": 512, "cuda": 2048}  # largest side of a piece of the result, in its pixels: bounds the memory
+OFF_AXIS = math.sin(math.radians(15))  # from here on the corners of a rotated pass band would fold back visibly
+
+Matrix = Sequence[Sequence[float]]
+Rectangle = tuple[float, float, float, float]  # x0, y0, x1, y1
+EVERYWHERE = (-math.inf, -math.inf, math.inf, math.inf)
+
+
+def cubic(x: Tensor) -> Tensor:
+    """Keys' cubic convolution kernel with a = -1/2 at ``x`` (any shape, in samples): exact for parabolas."""
+    x = x.abs()
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
+
+
+def lanczos3(x: Tensor) -> Tensor:
+    """Lanczos' kernel of three lobes at ``x`` (any shape, in samples)."""
+    return torch.where(x.abs() < 3, torch.sinc(x) * torch.sinc(x / 3), torch.zeros_like(x))
+
+
+def reflect(index: Tensor, length: int) -> Tensor:
+    """Indexes outside ``[0, length)`` mirrored at the picture's edges (… 1 0 | 0 1 2 …), any number of times."""
+    index = index.remainder(2 * length)
+    return torch.minimum(index, 2 * length - 1 - index)
+
+
+class Filter:
+    """The weights of one resampling along one axis: ``BLOCK`` samples out of a window of ``taps`` source pixels.
+
+    Convention: source pixel k covers [k, k+1]; sample i of a grid that starts at the integer ``origin`` lies at
+    origin + (i + 0.5) · step. The window of samples b·BLOCK … b·BLOCK + BLOCK-1 starts at pixel
+    origin + first + b · stride. Enlarging: Keys' cubic; shrinking: Lanczos stretched to the result's pixels.
+    """
+
+    def __init__(self, stretch: float, shrinking: bool) -> None:
+        self.stride = max(1, math.floor(BLOCK * stretch / DENSITY))
+        self.step = self.stride / BLOCK
+        kernel, lobes = (lanczos3, 3) if shrinking else (cubic, 2)
+        reach = lobes * stretch
+        self.first = math.floor(self.step / 2 - reach)
+        self.taps = math.ceil(self.stride - self.step / 2 + reach) - self.first
+        centres = (torch.arange(BLOCK, dtype=torch.float64) + 0.5) * self.step
+        pixels = self.first + torch.arange(self.taps, dtype=torch.float64) + 0.5
+        weights = kernel((pixels - centres[:, None]) / stretch)
+        self.weights = (weights / weights.sum(1, keepdim=True)).float()  # [BLOCK, taps]
+
+    def span(self, lo: float, hi: float) -> tuple[int, int]:
+        """The integer origin and the number of blocks of a grid that covers [lo, hi] with room for a cubic's taps."""
+        origin = math.floor(lo - 2 * self.step)
+        return origin, max(1, math.ceil((hi + 2 * self.step - origin) / self.stride))
+
+
+class _Axis:
+    """One axis of a grid over a picture of ``length`` pixels: which it reads, lo … hi-1, and the filter along it."""
+
+    def __init__(self, weights: Filter, origin: int, blocks: int, length: int) -> None:
+        self.weights, self.blocks = weights, blocks
+        self.start = origin + weights.first
+        # blocks whose window lies in the picture; the others get weights of their own, mirrored into it
+        self.inside = range(
+            min(blocks, max(0, -(self.start // weights.stride))),
+            max(0, min(blocks, (length - weights.taps - self.start) // weights.stride + 1)),
+        )
+        self.mirrored = [self._mirror(b, length) for b in range(blocks) if b not in self.inside]
+        ends = [(lo, lo + own.shape[1]) for _, lo, own in self.mirrored]
+        if self.inside:
+            first, last = self.inside[0] * weights.stride, self.inside[-1] * weights.stride
+            ends.append((self.start + first, self.start + last + weights.taps))
+        self.lo, self.hi = min(lo for lo, _ in ends), max(hi for _, hi in ends)
+
+    def _mirror(self, block: int, length: int) -> tuple[int, int, Tensor]:
+        """Block, first pixel, weights [BLOCK, n] of the n pixels from there on."""
+        at = reflect(self.start + block * self.weights.stride + torch.arange(self.weights.taps), length)
+        lo = int(at.min())
+        own = torch.zeros(BLOCK, int(at.max()) + 1 - lo).index_add_(1, at - lo, self.weights.weights)
+        return block, lo, own
+
+    def filter(self, matrix: Tensor, first: int = 0, last: int | None = None) -> Tensor:
+        """Filter the first axis: [hi-lo, n], any strides -> [(last-first)·BLOCK, n], contiguous."""
+        last = self.blocks if last is None else last
+        out = torch.empty(last - first, BLOCK, matrix.shape[1], device=matrix.device)
+        stride, step = self.weights.stride, matrix.stride(0)
+        inside = range(max(first, self.inside.start), min(last, self.inside.stop))
+        if inside:
+            windows = matrix.as_strided(  # they overlap, nothing is copied
+                (len(inside), self.weights.taps, matrix.shape[1]),
+                (stride * step, step, matrix.stride(1)),
+                matrix.storage_offset() + (self.start + inside[0] * stride - self.lo) * step,
+            )
+            weights = self.weights.weights.to(out.device).expand(len(inside), -1, -1)
+            torch.bmm(weights, windows, out=out[inside.start - first : inside.stop - first])
+        for block, lo, own in self.mirrored:
+            if first <= block < last:
+                rows = matrix[lo - self.lo : lo - self.lo + own.shape[1]]
+                torch.mm(own.to(out.device), rows, out=out[block - first])
+        return out.view(-1, matrix.shape[1])
+
+
+def _grid(picture: Tensor, across: _Axis, down: _Axis) -> Tensor:
+    """``picture`` [H, W, C] on the grid of two axes, lying transposed: [3, columns, rows]."""
+    part = picture[down.lo : down.hi, across.lo : across.hi, :3]
+    if part.dtype != torch.float32 or part.stride()[1:] != (3, 1):
+        part = part.to(torch.float32).contiguous()
+    height, width = part.shape[:2]
+    rows = part.as_strided((height, width * 3), (part.stride(0), 1), part.storage_offset())
+    planes = torch.empty(3, down.blocks * BLOCK, width, device=part.device)
+    at_once = 8 if part.device.type == "cpu" else down.blocks  # so few stay in the cache between the two steps
+    for first in range(0, down.blocks, at_once):
+        last = min(first + at_once, down.blocks)
+        tall = down.filter(rows, first, last).view(-1, width, 3)
+        planes[:, first * BLOCK : last * BLOCK] = tall.permute(2, 0, 1)
+    wide = across.filter(planes.view(-1, width).t())  # [columns, 3·rows]
+    return wide.view(wide.shape[0], 3, -1).transpose(0, 1)
+
+
+def _bicubic(grid: Tensor, a: Matrix, height: int, width: int) -> Tensor:
+    """Read ``grid`` [3, columns, rows] at a · (j, i, 1), in samples from its corner: [3, height, width]."""
+    columns, rows = grid.shape[1:]
+    pieces = torch.get_num_threads() if grid.device.type == "cpu" else 1  # torch's loop runs in parallel over the batch
+    padded = -(-height // pieces) * pieces
+    j = torch.arange(width, dtype=torch.float64)
+    i = torch.arange(padded, dtype=torch.float64)
+    # grid_sample's order is (last axis, last but one), its range -1 … 1 from edge to edge
+    along = torch.stack((a[1][0] * j, a[0][0] * j), -1)
+    down = torch.stack((a[1][1] * i + a[1][2], a[0][1] * i + a[0][2]), -1)
+    extent = torch.tensor([rows, columns], dtype=torch.float64) / 2
+    along, down = (along / extent).float().to(grid.device), (down / extent - 1).float().to(grid.device)
+    points = (down[:, None] + along).view(pieces, padded // pieces, width, 2)
+    sampled = F.grid_sample(
+        grid.expand(pieces, -1, -1, -1), points, mode="bicubic", padding_mode="zeros", align_corners=False
+    )
+    return sampled.transpose(0, 1).reshape(3, padded, width)[:, :height]
+
+
+def _midpoints(corners: Tensor) -> Tensor:
+    """The value at every pixel's centre from the ones at the corners around it: [3, h+5, w+5] -> [3, h, w]."""
+    taps = lanczos3(torch.arange(3) + 0.5)
+    taps = (taps / taps.sum() / 2).tolist()
+    for axis in (1, 2):
+        length = corners.shape[axis] - 5
+        pairs = [corners.narrow(axis, 2 - k, length) + corners.narrow(axis, 3 + k, length) for k in range(3)]
+        corners = (pairs[0] * taps[0]).add_(pairs[1], alpha=taps[1]).add_(pairs[2], alpha=taps[2])
+    return corners
+
+
+def _compose(a: Matrix, x: float, y: float, origin: Sequence[float], step: float) -> Matrix:
+    """The map from (j, i) to grid samples: result point (x + j, y + i), through ``a``, from ``origin`` in ``step``s."""
+    return [[r[0] / step, r[1] / step, (r[0] * x + r[1] * y + r[2] - o) / step] for r, o in zip(a, origin, strict=True)]
+
+
+def _tile(
+    picture: Tensor, a: Matrix, weights: Filter, box: tuple[int, int, int, int], twice: bool, within: Rectangle
+) -> Tensor:
+    """Pixels x0 … x1-1, y0 … y1-1 of the result: [3, y1-y0, x1-x0]."""
+    x0, y0, x1, y1 = box
+    margin = 2.5 if twice else -0.5  # the corners that ``_midpoints`` wants lie further out than the pixels' centres
+    ends = [(x, y) for x in (x0 - margin, x1 + margin) for y in (y0 - margin, y1 + margin)]
+    axes, origins = [], []
+    for row, lo, hi, length in zip(a, within[:2], within[2:], (picture.shape[1], picture.shape[0]), strict=True):
+        positions = [row[0] * x + row[1] * y + row[2] for x, y in ends]
+        lo, hi = max(lo, min(positions)), min(hi, max(positions))
+        if lo >= hi:  # none of the tile is wanted
+            return torch.zeros(3, y1 - y0, x1 - x0, device=picture.device)
+        origin, blocks = weights.span(lo, hi)
+        axes.append(_Axis(weights, origin, blocks, length))
+        origins.append(origin)
+    grid = _grid(picture, *axes)
+    height, width = y1 - y0, x1 - x0
+    out = _bicubic(grid, _compose(a, x0 + 0.5, y0 + 0.5, origins, weights.step), height, width)
+    if not twice:
+        return out
+    # pixels' centres and corners: twice the samples, on the lattice that keeps a rotated square's corners apart best
+    corners = _bicubic(grid, _compose(a, x0 - 2, y0 - 2, origins, weights.step), height + 5, width + 5)
+    return _midpoints(corners).add_(out).mul_(0.5)
+
+
+def _whole(shift: float) -> bool:
+    return abs(shift - round(shift)) < 1e-6
+
+
+def _shifted(picture: Tensor, x: int, y: int, height: int, width: int) -> Tensor:
+    """A copy of [3, height, width] pixels from column x, row y on, mirrored beyond the border."""
+    rows = reflect(torch.arange(y, y + height), picture.shape[0]).to(picture.device)
+    columns = reflect(torch.arange(x, x + width), picture.shape[1]).to(picture.device)
+    return picture[:, :, :3].index_select(0, rows).index_select(1, columns).float().permute(2, 0, 1).contiguous()
+
+
+@torch.no_grad()
+def warp(picture: Tensor, matrix: Matrix, height: int, width: int, within: Rectangle = EVERYWHERE) -> Tensor:
+    """Read a rotated and scaled rectangle out of a picture; shrinking is antialiased, the border is mirrored.
+
+    Args:
+        picture: [H, W, C], C ≥ 3 of which the first three are read, any float type, any strides.
+        matrix: 2×3, from the result's coordinates to the picture's.
+        height, width: the result's size in pixels.
+        within: the part of the picture that matters; pixels of the result further out are left undefined (but finite).
+
+    Returns:
+        [3, height, width] float32 on the picture's device; filters may overshoot the picture's range a little.
+
+    Convention: both coordinate systems are (x, y), continuous, with the origin at the top-left corner: the pixel in
+    column j, row i has its centre at (j + 0.5, i + 0.5). The matrix is a similarity, or nearly one: an image resized
+    to whole pixels may stretch it by a pixel.
+    """
+    (a, b, x), (c, d, y) = matrix
+    if max(abs(a - 1), abs(b), abs(c), abs(d - 1)) * max(height, width) < 1e-6 and _whole(x) and _whole(y):
+        return _shifted(picture, round(x), round(y), height, width)
+    scale = math.sqrt(abs(a * d - b * c))
+    device = picture.device
+    if device.type not in TILE:
+        # other backends lack the bicubic warp
+        return warp(picture.cpu(), matrix, height, width, within).to(device)
+    off_axis = min(math.hypot(b, c), math.hypot(a, d)) / math.hypot(a, b, c, d)
+    tile = TILE[device.type]
+    shrinking = scale > 1 + 1e-6  # what a rounding error enlarges or shrinks is enlarged
+    twice = shrinking and off_axis > OFF_AXIS
+    # read twice, the grid keeps all that a pixel of the result can show, its corners too; read once, nothing beyond
+    finest = scale / (off_axis + math.sqrt(1 - off_axis**2)) if twice else scale
+    weights = Filter(max(finest, 1.0), shrinking)
+    room = 3 * scale if twice else 0.0  # ``_midpoints`` looks at neighbours
+    within = (within[0] - room, within[1] - room, within[2] + room, within[3] + room)
+    ys = [round(k * height / -(-height // tile)) for k in range(-(-height // tile) + 1)]
+    xs = [round(k * width / -(-width // tile)) for k in range(-(-width // tile) + 1)]
+    out = torch.empty(3, height, width, device=device)
+    for y0, y1 in itertools.pairwise(ys):
+        for x0, x1 in itertools.pairwise(xs):
+            out[:, y0:y1, x0:x1] = _tile(picture, matrix, weights, (x0, y0, x1, y1), twice, within)
+    return out
