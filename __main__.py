@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.machinery
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ ALIAS = "gpen_pack"  # the folder's own name may hold hyphens and dots, which no
 
 def run() -> int:
     """Give the folder an importable name and start its command line."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # its warnings are for programmers; read when cv2 is loaded
     root = Path(__file__).resolve().parent
     # python put the folder first: `models` and `nodes` would become importable by those bare names
     sys.path[:] = [entry for entry in sys.path if not entry or Path(entry).resolve() != root]

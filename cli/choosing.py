@@ -54,11 +54,13 @@ def choose_model() -> tuple[str, str]:
         find_model_files,
         inspect_model,
     )
+    from ..restoration import detector_files
 
     usable: list[tuple[ModelFile, ModelInfo]] = []
     broken = ""
+    detectors = {path.resolve() for _, path in detector_files()}  # YuNet's file may lie among the models
     for file in find_model_files(None, default_shared_folders()):
-        if _does_something_else(file.path.name):
+        if file.path.resolve() in detectors or _does_something_else(file.path.name):
             continue
         try:
             usable.append((file, inspect_model(file.path)))

@@ -41,6 +41,8 @@ class Findings:
     model_folders: list[dict[str, Any]] = field(default_factory=list)
     models: list[dict[str, Any]] = field(default_factory=list)
     default_model: str | None = None
+    detector_folders: list[dict[str, Any]] = field(default_factory=list)
+    detector_files: list[dict[str, Any]] = field(default_factory=list)
     detectors: list[dict[str, Any]] = field(default_factory=list)
     default_detector: str | None = None
     notes: list[str] = field(default_factory=list)
@@ -135,11 +137,14 @@ def _models(found: Findings) -> None:
         find_model_files,
         verify_file,
     )
+    from ..restoration import detector_files
     from .choosing import choose_model
 
     for folder in (*default_folders(), *default_shared_folders()):
         found.model_folders.append({"path": str(folder), "exists": folder.is_dir()})
-    paths = [file.path for file in find_model_files(None, default_shared_folders())]
+    detectors = {path.resolve() for _, path in detector_files()}
+    files = (file.path for file in find_model_files(None, default_shared_folders()))
+    paths = [path for path in files if path.resolve() not in detectors]
     for path in [*paths, *([BUILTIN_PATH] if BUILTIN_PATH.is_file() else [])]:
         verdict = verify_file(path)
         known = BUILTIN_LABEL if path == BUILTIN_PATH else verdict.entry.name if verdict.entry else None
@@ -164,8 +169,16 @@ def _models(found: Findings) -> None:
 
 
 def _detectors(found: Findings) -> None:
-    from ..restoration import DetectorError, load_detector
+    from ..models import entry_of_sha256, sha256_of
+    from ..restoration import DetectorError, detector_files, load_detector
+    from ..restoration.detector_search import searched_folders
 
+    found.detector_folders = [{"path": str(folder), "exists": folder.is_dir()} for folder in searched_folders()]
+    for kind, path in detector_files():
+        digest = sha256_of(path)
+        entry = entry_of_sha256(digest)
+        known = entry.name if entry else None
+        found.detector_files.append({"path": str(path), "kind": kind, "sha256": digest, "known_as": known})
     for name in ("insightface", "yunet", "builtin"):
         try:
             detector = load_detector(name)
@@ -179,6 +192,14 @@ def _detectors(found: Findings) -> None:
         found.problems.append("no face detector can be used: each of them says above what it needs")
 
 
+def _folders(entries: list[dict[str, Any]]) -> list[str]:
+    return [f"  {entry['path']}{'' if entry['exists'] else '  (not there)'}" for entry in entries]
+
+
+def _known(entry: dict[str, Any]) -> str:
+    return f"the published {entry['known_as']}" if entry["known_as"] else "sha256 not among the published ones"
+
+
 def _lines(found: Findings) -> list[str]:
     lines = [f"python      {found.python}", f"platform    {found.platform}", "", "packages"]
     lines += [f"  {name:<18}{version or 'missing'}" for name, version in found.packages.items()]
@@ -190,16 +211,19 @@ def _lines(found: Findings) -> list[str]:
             lines += ["  onnxruntime (CPU) hides onnxruntime-gpu; these two lines mend it:"]
             lines += [f"    {line}" for line in MEND]
     lines += ["", "models are looked for in"]
-    lines += [f"  {entry['path']}{'' if entry['exists'] else '  (not there)'}" for entry in found.model_folders]
+    lines += _folders(found.model_folders)
     for entry in found.models:
-        known = f"the published {entry['known_as']}" if entry["known_as"] else "sha256 not among the published ones"
+        known = _known(entry)
         lines += [f"  {'ok ' if entry['usable'] else 'BAD'} {entry['path']}"]
         if entry["what"]:
             lines += [f"      {entry['what']}; {known}"]
         if entry["warning"]:
             lines += [f"      {entry['warning']}"]
     lines += [f"  taken where none is named: {found.default_model}"] if found.default_model else []
-    lines += ["", "detectors, the first that can be used is taken"] if found.detectors else []
+    lines += ["", "detectors are looked for in", *_folders(found.detector_folders)] if found.detectors else []
+    for entry in found.detector_files:
+        lines += [f"  {entry['path']}", f"      {entry['kind']}; {_known(entry)}"]
+    lines += ["  the first that can be used is taken:"] if found.detectors else []
     for entry in found.detectors:
         lines += [f"  {'ok ' if entry['usable'] else 'no '} {entry['name']:<12} {entry['what']}"]
     for title, sentences in (("worth knowing", found.notes), ("missing", found.problems)):
