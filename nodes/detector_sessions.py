@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import weakref
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..faces import Detector
+from ..restoration import detector_files
 from ..restoration import load_detector as load_session
 from . import host
 
@@ -22,7 +24,8 @@ def load_detector(name: str, keeper: Any) -> Detector:
         DetectorError: no such detector, or its file cannot be read.
     """
     folders = host.detector_folders()
-    key = (name, *_signatures(folders))
+    files = [] if name == "builtin" else [path for kind, path in detector_files(folders) if name in ("auto", kind)]
+    key = (name, *map(_signature, files))  # a new or replaced file makes another session
     detector = _sessions.get(key)
     if detector is None:
         with torch.inference_mode(False):  # its weights outlive the run that loads them
@@ -31,13 +34,6 @@ def load_detector(name: str, keeper: Any) -> Detector:
     return detector
 
 
-def _signatures(folders: list[Any]) -> list[tuple[str, int, int]]:
-    """Path, size and time of every detector file in the folders, so that a new or replaced one is noticed."""
-    found = []
-    for folder in folders:
-        for path in sorted(folder.rglob("*.onnx")):
-            name = path.name.casefold()
-            if "det" in name or "yunet" in name or "scrfd" in name:
-                facts = path.stat()
-                found.append((str(path), facts.st_size, facts.st_mtime_ns))
-    return found
+def _signature(path: Path) -> tuple[str, int, int]:
+    facts = path.stat()
+    return str(path), facts.st_size, facts.st_mtime_ns

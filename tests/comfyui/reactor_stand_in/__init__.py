@@ -1,6 +1,7 @@
 """Stands in for ReActor in tests: the sockets and the habits of its swap node, without its models.
 
-The swap paints a patch over the face, as a real one changes it, and takes every other pixel through uint8.
+The swap mirrors the colours of a box, where the test photo has its face, and takes every pixel through uint8, as
+ReActor does.
 """
 
 from __future__ import annotations
@@ -9,9 +10,21 @@ from typing import Any
 
 import torch
 
+_BOX = (0.05, 0.5, 0.3, 0.6)  # top, bottom, left, right of the astronaut's face, as fractions
 
-class ReActorFaceSwapStandIn:
-    """SWAPPED_IMAGE, FACE_MODEL, ORIGINAL_IMAGE, and what can go wrong with them."""
+
+def swap(images: torch.Tensor) -> torch.Tensor:
+    """(N,H,W,3) → the same through uint8, with another face in the box."""
+    swapped = images.mul(255).to(torch.uint8).float().div(255)
+    height, width = images.shape[1:3]
+    rows, columns = slice(int(_BOX[0] * height), int(_BOX[1] * height)), slice(int(_BOX[2] * width), int(_BOX[3] * width))
+    face = swapped[:, rows, columns]
+    swapped[:, rows, columns] = (face * 0.8 + 0.1).clamp(0, 1)
+    return swapped
+
+
+class ReActorFaceSwap:
+    """The real node's id, inputs and outputs, so that a workflow made for it runs."""
 
     CATEGORY = "tests"
     RETURN_TYPES = ("IMAGE", "FACE_MODEL", "IMAGE")
@@ -20,37 +33,101 @@ class ReActorFaceSwapStandIn:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        """The box that is swapped, as fractions of the picture, and the habit to show."""
+        """As in ReActor, with the choices that templates name."""
         return {
             "required": {
                 "enabled": ("BOOLEAN", {"default": True}),
                 "input_image": ("IMAGE",),
-                "habit": (["all frames", "drops first frame", "black 512"],),
-                "left": ("FLOAT", {"default": 0.3, "step": 0.01}),
-                "top": ("FLOAT", {"default": 0.1, "step": 0.01}),
-                "right": ("FLOAT", {"default": 0.55, "step": 0.01}),
-                "bottom": ("FLOAT", {"default": 0.45, "step": 0.01}),
-            }
+                "swap_model": (["inswapper_128.onnx"],),
+                "facedetection": (["retinaface_resnet50"],),
+                "face_restore_model": (["none"],),
+                "face_restore_visibility": ("FLOAT", {"default": 1, "min": 0.1, "max": 1, "step": 0.05}),
+                "codeformer_weight": ("FLOAT", {"default": 0.5, "min": 0.0, "max": 1, "step": 0.05}),
+                "detect_gender_input": (["no", "female", "male"],),
+                "detect_gender_source": (["no", "female", "male"],),
+                "input_faces_index": ("STRING", {"default": "0"}),
+                "source_faces_index": ("STRING", {"default": "0"}),
+                "console_log_level": ([0, 1, 2], {"default": 1}),
+            },
+            "optional": {"source_image": ("IMAGE",), "face_model": ("FACE_MODEL",)},
         }
 
-    def execute(
-        self, enabled: bool, input_image: torch.Tensor, habit: str, left: float, top: float, right: float, bottom: float
-    ) -> tuple[Any, ...]:
-        """Swap."""
-        if not enabled:
-            return (input_image, None)  # two values for three sockets, as ReActor does
+    def execute(self, enabled: bool, input_image: torch.Tensor, **_: Any) -> tuple[Any, ...]:
+        """Swap, or hand on two values for three sockets where it is off, as ReActor does."""
+        return (swap(input_image), None, input_image) if enabled else (input_image, None)
+
+
+class ReActorHabits:
+    """What a swap may hand on when its frames were flagged: fewer frames, or a black one."""
+
+    CATEGORY = "tests"
+    RETURN_TYPES = ReActorFaceSwap.RETURN_TYPES
+    RETURN_NAMES = ReActorFaceSwap.RETURN_NAMES
+    FUNCTION = "execute"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        """Frames and the habit to show."""
+        return {"required": {"input_image": ("IMAGE",), "habit": (["drops first frame", "black 512"],)}}
+
+    def execute(self, input_image: torch.Tensor, habit: str) -> tuple[Any, ...]:
+        """Swap badly."""
         if habit == "black 512":
             black = torch.zeros(1, 512, 512, 3)
             return (black, None, black)
-        swapped = input_image.mul(255).to(torch.uint8).float().div(255)
-        rows = slice(int(top * swapped.shape[1]), int(bottom * swapped.shape[1]))
-        columns = slice(int(left * swapped.shape[2]), int(right * swapped.shape[2]))
-        face = swapped[:, rows, columns]
-        swapped[:, rows, columns] = (face.flip(3) * 0.7 + 0.15).clamp(0, 1)
-        if habit == "drops first frame":
-            swapped = swapped[1:]
-        return (swapped, None, input_image)
+        return (swap(input_image)[1:], None, input_image)
 
 
-NODE_CLASS_MAPPINGS = {"ReActorFaceSwapStandIn": ReActorFaceSwapStandIn}
-NODE_DISPLAY_NAME_MAPPINGS = {"ReActorFaceSwapStandIn": "Stand-in for ReActor (tests)"}
+class MovingFrames:
+    """One picture as a batch of frames that move, so that frames can be told apart."""
+
+    CATEGORY = "tests"
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "execute"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        """The picture and how many frames."""
+        return {"required": {"image": ("IMAGE",), "frames": ("INT", {"default": 3, "min": 1, "max": 400})}}
+
+    def execute(self, image: torch.Tensor, frames: int) -> tuple[torch.Tensor]:
+        """Every frame is shifted by two pixels more."""
+        return (torch.cat([image.roll((2 * index, index), (2, 1)) for index in range(frames)]),)
+
+
+class BadImage:
+    """Pictures that a broken node could hand on."""
+
+    CATEGORY = "tests"
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "execute"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        """The picture and what to do to it."""
+        habits = ["nan", "empty", "fp16", "rgba", "non-contiguous", "other aspect", "two frames", "no face"]
+        return {"required": {"image": ("IMAGE",), "habit": (habits,)}}
+
+    def execute(self, image: torch.Tensor, habit: str) -> tuple[torch.Tensor]:
+        """Break it."""
+        image = image.clone()
+        if habit == "nan":
+            image[:, 0, 0] = float("nan")
+        made = {
+            "empty": lambda: image[:0],
+            "fp16": lambda: image.half(),
+            "rgba": lambda: torch.cat((image, torch.full_like(image[..., :1], 0.25)), 3),
+            "non-contiguous": lambda: image.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1),
+            "other aspect": lambda: image[:, :, : image.shape[2] // 2],
+            "two frames": lambda: image.repeat(2, 1, 1, 1),
+            "no face": lambda: torch.full_like(image, 0.5),
+        }
+        return (made[habit]() if habit in made else image,)
+
+
+NODE_CLASS_MAPPINGS = {
+    "ReActorFaceSwap": ReActorFaceSwap,
+    "TestReActorHabits": ReActorHabits,
+    "TestMovingFrames": MovingFrames,
+    "TestBadImage": BadImage,
+}
