@@ -76,7 +76,7 @@ def _draw(picture: Image.Image, marked: Sequence[Marked], scale: float) -> None:
         draw.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=_DARK, width=line + 2)
         draw.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=colour, width=line)
         for x, y in mark.points:
-            x, y, dot = x * scale, y * scale, 1.5 * line
+            x, y, dot = x * scale, y * scale, 1.5 * line + 1.5
             draw.ellipse((x - dot, y - dot, x + dot, y + dot), fill=colour, outline=_DARK)
         if mark.number is not None:
             _label(draw, str(mark.number), (x0, y0), colour, max(12, 9 * line))

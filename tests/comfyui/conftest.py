@@ -17,7 +17,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -220,3 +220,43 @@ def photo(comfyui: Server) -> str:
     """A real face in the input folder: the astronaut that comes with scikit-image, public domain."""
     data = pytest.importorskip("skimage.data", reason="its astronaut is the test photo")
     return comfyui.put("astronaut.png", np.asarray(data.astronaut()))
+
+
+@pytest.fixture(scope="session")
+def refused() -> type[Refused]:
+    """The exception of a graph that did not pass validation."""
+    return Refused
+
+
+@pytest.fixture(scope="session")
+def graph_of(comfyui: Server, info: dict[str, Any], photo: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A template as /prompt takes it, with the files it names in the input folder.
+
+    Where this checkout lacks the built-in model's weights, the tiny one stands in for it.
+    """
+    picture = comfyui.base / "input" / photo
+    (comfyui.base / "input" / "example.png").write_bytes(picture.read_bytes())
+    write_video(comfyui.base / "input" / "video.mp4", np.asarray(Image.open(picture)))
+
+    def make(workflow: dict[str, Any]) -> dict[str, Any]:
+        graph = to_prompt(workflow, info)
+        for entry in graph.values():
+            if entry["class_type"] == "GPENModelLoader":
+                there = info["GPENModelLoader"]["input"]["required"]["model_name"][0]
+                if entry["inputs"]["model_name"] not in there:
+                    entry["inputs"]["model_name"] = TINY
+        return graph
+
+    return make
+
+
+def write_video(path: Path, picture: np.ndarray) -> None:
+    """Three frames of (H,W,3) uint8."""
+    av = pytest.importorskip("av", reason="writes the test video; ComfyUI requires it")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=8)
+        stream.height, stream.width, stream.pix_fmt = *picture.shape[:2], "yuv420p"
+        for shift in range(3):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.roll(picture, shift, 1)), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())

@@ -1,0 +1,280 @@
+"""Graphs through a real server: every template, every neighbour, every mistake, cancel and progress."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.comfyui
+
+TEMPLATES = sorted((Path(__file__).parents[2] / "example_workflows").glob("*.json"))
+MODEL = {"model_name": "tiny.safetensors", "precision": "auto", "device": "auto", "cpu_fallback": False}
+DETECTION = {
+    "detector": "builtin", "threshold": 0.6, "select": "all", "order": "large-small", "min_face_px": 16,
+    "template": "gpen",
+}  # fmt: skip
+BLENDING = {"fidelity": 0.2, "blend_mode": "linear", "color_match": "none"}
+PASTING = {"feather": 0.1, "mask_shape": "face"}
+FACE = (slice(60, 180), slice(180, 270))  # rows and columns of the astronaut's face
+FAR = (slice(330, 512), slice(0, 512))
+
+
+def node(kind: str, **inputs: Any) -> dict[str, Any]:
+    return {"class_type": kind, "inputs": inputs}
+
+
+def restore_graph(photo: str, **more: Any) -> dict[str, Any]:
+    """Load Image → Restore Image → Save, the report as text; ``more`` are inputs of Restore Image."""
+    inputs = {"image": ["1", 0], "gpen_model": ["2", 0], **DETECTION, **BLENDING, **PASTING, "scale": 1.0, **more}
+    return {
+        "1": node("LoadImage", image=photo),
+        "2": node("GPENModelLoader", **MODEL),
+        "3": node("GPENRestoreImage", **inputs),
+        "4": node("SaveImage", images=["3", 0], filename_prefix="test"),
+        "5": node("PreviewAny", source=["3", 2]),
+    }
+
+
+def pictures(comfyui: Any, outputs: dict[str, Any], key: str = "4") -> list[np.ndarray]:
+    return [comfyui.picture(image) for image in outputs[key]["images"]]
+
+
+def assert_only_the_face_changed(before: np.ndarray, after: np.ndarray, levels: int = 0) -> None:
+    assert after.shape == before.shape
+    assert np.abs(after[FACE].astype(int) - before[FACE]).mean() > 1, "the face was not restored"
+    assert np.abs(after[FAR].astype(int) - before[FAR]).max() <= levels, "pixels far from the face changed"
+
+
+@pytest.fixture(scope="module")
+def original(comfyui: Any, photo: str) -> np.ndarray:
+    return comfyui.picture({"filename": photo, "type": "input"})
+
+
+def test_five_nodes_with_words_for_everything(info: dict[str, Any]) -> None:
+    ours = {name: told for name, told in info.items() if told["python_module"].endswith("comfyui-gpen")}
+    assert len(ours) == 5
+    for name, told in ours.items():
+        assert told["display_name"] != name and told["description"] and told["category"] == "GPEN"
+        assert len(told["output_tooltips"]) == len(told["output"])
+        for spec in {**told["input"]["required"], **told["input"].get("optional", {})}.values():
+            assert spec[1]["tooltip"], name
+
+
+def test_import_says_nothing_and_touches_nobody(comfyui: Any) -> None:
+    log = comfyui.text_log()
+    assert "IMPORT FAILED" not in log
+    assert "Traceback" not in log.split("To see the GUI")[0]
+    assert sorted(path.name for path in (comfyui.base / "models").iterdir()) == ["gpen"], "folders were made"
+
+
+@pytest.mark.parametrize("file", TEMPLATES, ids=lambda file: file.stem)
+def test_every_template_runs(
+    comfyui: Any, info: dict[str, Any], graph_of: Any, original: np.ndarray, file: Path
+) -> None:
+    outputs = comfyui.run(graph_of(json.loads(file.read_text(encoding="utf-8"))))
+    kinds = [image for told in outputs.values() for image in told.get("images", []) if image["type"] == "output"]
+    assert kinds, "nothing was saved"
+    if not kinds[0]["filename"].endswith(".png"):
+        assert (comfyui.base / "output" / kinds[0]["subfolder"] / kinds[0]["filename"]).stat().st_size > 1000
+        return
+    after = comfyui.picture(kinds[0])
+    if after.shape == original.shape:
+        assert np.abs(after[FACE].astype(int) - original[FACE]).mean() > 1
+        if "ReActor" not in file.stem:
+            assert_only_the_face_changed(original, after)
+    else:
+        assert after.shape == (1024, 1024, 3), "the upscaled picture decides the size"
+
+
+def test_the_two_previews(comfyui: Any, photo: str) -> None:
+    graph = restore_graph(photo)
+    graph["3"] = node("GPENFaceDetect", image=["1", 0], **{**DETECTION, "select": "1"}, crop_size="256")
+    graph["4"] = node("GPENFaceRestore", gpen_model=["2", 0], crops=["3", 0], **BLENDING)
+    graph["5"] = node("PreviewAny", source=["3", 4])
+    graph["6"] = node("SaveImage", images=["4", 0], filename_prefix="crop")
+    outputs = comfyui.run(graph)
+    assert "face 0 (large-small) is not among select 1" in outputs["5"]["text"][0]
+    shown = comfyui.picture(outputs["3"]["images"][0])
+    assert shown.shape == (512, 512, 3)
+    grey = (shown == 170).all(2).sum()
+    assert grey > 200, "a face that was left out is drawn in grey, with the number to type"
+    assert comfyui.picture(outputs["4"]["images"][0]).shape == (512, 256, 3)
+
+
+@pytest.mark.parametrize("habit", ["fp16", "non-contiguous", "two frames", "rgba"])
+def test_pictures_as_neighbours_give_them(comfyui: Any, photo: str, original: np.ndarray, habit: str) -> None:
+    graph = restore_graph(photo, image=["9", 0])
+    graph["9"] = node("TestBadImage", image=["1", 0], habit=habit)
+    results = pictures(comfyui, comfyui.run(graph))
+    assert len(results) == (2 if habit == "two frames" else 1)
+    for after in results:
+        if habit == "rgba":
+            assert after.shape[2] == 4 and (after[..., 3] == 63).all(), "alpha was lost"
+        # SaveImage truncates, so what fp16 rounded down loses a level there
+        assert_only_the_face_changed(original, after[..., :3], levels=1 if habit == "fp16" else 0)
+
+
+def test_no_face_is_no_error(comfyui: Any, photo: str) -> None:
+    graph = restore_graph(photo)
+    graph["9"] = node("TestBadImage", image=["1", 0], habit="no face")
+    graph["3"]["inputs"]["image"] = ["9", 0]
+    outputs = comfyui.run(graph)
+    assert "no face found" in outputs["5"]["text"][0]
+    assert len(np.unique(pictures(comfyui, outputs)[0])) == 1
+
+
+def test_load_images_empty_mask_is_no_mask(comfyui: Any, photo: str, original: np.ndarray) -> None:
+    outputs = comfyui.run(restore_graph(photo, mask=["1", 1]))
+    assert_only_the_face_changed(original, pictures(comfyui, outputs)[0])
+
+
+def swapped(photo: str, habit: str, frames: int) -> dict[str, Any]:
+    graph = restore_graph(photo, image=["8", 0], original_image=["8", 2])
+    graph["7"] = node("TestMovingFrames", image=["1", 0], frames=frames)
+    graph["8"] = node("TestReActorHabits", input_image=["7", 0], habit=habit)
+    return graph
+
+
+def test_a_swap_that_dropped_a_frame(comfyui: Any, photo: str) -> None:
+    outputs = comfyui.run(swapped(photo, "drops first frame", 3))
+    assert len(outputs["4"]["images"]) == 2
+    assert "2 restored" in outputs["5"]["text"][0]
+
+
+def test_a_swap_that_answers_black(comfyui: Any, photo: str) -> None:
+    outputs = comfyui.run(swapped(photo, "black 512", 2))
+    assert not pictures(comfyui, outputs)[0].any()
+    assert "no face found" in outputs["5"]["text"][0]
+
+
+def test_a_swap_that_is_switched_off(comfyui: Any, info: dict[str, Any], graph_of: Any) -> None:
+    graph = graph_of(json.loads(TEMPLATES[2].read_text(encoding="utf-8")))
+    next(entry for entry in graph.values() if entry["class_type"] == "ReActorFaceSwap")["inputs"]["enabled"] = False
+    outputs = comfyui.run(graph)
+    assert any("1 restored" in text for told in outputs.values() for text in told.get("text", []))
+
+
+@pytest.mark.parametrize(
+    ("habit", "words"),
+    [("nan", "NaN or infinite"), ("empty", "the batch is empty")],
+)
+def test_a_broken_picture_is_said(comfyui: Any, photo: str, habit: str, words: str) -> None:
+    graph = restore_graph(photo, image=["9", 0])
+    graph["9"] = node("TestBadImage", image=["1", 0], habit=habit)
+    with pytest.raises(RuntimeError, match=words):
+        comfyui.run(graph)
+
+
+@pytest.mark.parametrize(("habit", "words"), [("other aspect", "aspect"), ("two frames", r"expected 1 frame\(s\)")])
+def test_faces_of_another_picture_are_refused(comfyui: Any, photo: str, habit: str, words: str) -> None:
+    graph = restore_graph(photo)
+    graph["3"] = node("GPENFaceDetect", image=["1", 0], **DETECTION, crop_size="256")
+    graph["8"] = node("TestBadImage", image=["1", 0], habit=habit)
+    graph["9"] = node("GPENFacePasteBack", image=["8", 0], faces=["3", 1], restored=["3", 0], **PASTING)
+    graph["4"] = node("SaveImage", images=["9", 0], filename_prefix="never")
+    del graph["5"]
+    with pytest.raises(RuntimeError, match=words):
+        comfyui.run(graph)
+
+
+@pytest.mark.parametrize(
+    ("which", "name", "value", "words"),
+    [
+        ("2", "model_name", "GPEN-BFR-512.pth", "huggingface.co/akhaliq/GPEN-BFR-512"),
+        ("2", "precision", "int4", "not in"),
+        ("3", "select", "first", "select must be all, or indexes"),
+        ("3", "fidelity", 2.0, "bigger than max"),
+        ("3", "gpen_model", ["1", 0], "mismatch"),
+    ],
+)
+def test_wrong_values_are_refused_before_anything_runs(
+    comfyui: Any, refused: Any, photo: str, which: str, name: str, value: Any, words: str
+) -> None:
+    graph = restore_graph(photo)
+    graph[which]["inputs"][name] = value
+    with pytest.raises(refused) as caught:
+        comfyui.queue(graph)
+    assert words in str(caught.value)
+
+
+def test_a_file_that_is_no_model_is_said(comfyui: Any, photo: str) -> None:
+    (comfyui.base / "models/gpen/not-a-model.pth").write_bytes(b"<html>404</html>")
+    graph = restore_graph(photo)
+    graph["2"]["inputs"]["model_name"] = "not-a-model.pth"
+    with pytest.raises(RuntimeError, match=r"ModelFileError: .*not-a-model\.pth: it is"):
+        comfyui.run(graph)
+
+
+def test_progress_shows_the_face_and_cancel_stops(comfyui: Any, photo: str) -> None:
+    websocket = pytest.importorskip("websocket", reason="needs websocket-client")
+    client = uuid.uuid4().hex
+    line = websocket.create_connection(f"ws://{comfyui.address}/ws?clientId={client}", timeout=120)
+    try:
+        graph = restore_graph(photo, image=["7", 0])
+        graph["7"] = node("TestMovingFrames", image=["1", 0], frames=12)
+        del graph["5"]
+        prompt = comfyui.queue(graph, client)
+        values, preview = [], b""
+        while not preview:
+            told = line.recv()
+            if isinstance(told, bytes):
+                preview = told
+            elif (message := json.loads(told))["type"] == "progress" and message["data"]["node"] == "3":
+                values.append(message["data"]["value"])
+        assert b"\xff\xd8\xff" in preview, "the preview is a JPEG of the face"
+        assert values == sorted(values) and len(values) > 3, "the bar moves while faces are looked for"
+        graph["3"]["inputs"]["fidelity"] = 0.3
+        graph["7"]["inputs"]["frames"] = 200
+        comfyui.wait(prompt)
+        prompt = comfyui.queue(graph, client)
+        while json.loads(told if isinstance(told := line.recv(), str) else "{}").get("type") != "progress":
+            pass
+        start = time.monotonic()
+        comfyui.post("/interrupt", {})
+        entry = comfyui.wait(prompt)
+        seconds = time.monotonic() - start
+    finally:
+        line.close()
+    kinds = [kind for kind, _ in entry["status"]["messages"]]
+    assert "execution_interrupted" in kinds and "execution_error" not in kinds
+    assert seconds < 60, f"two hundred frames went on for {seconds:.0f} s after Cancel"
+    assert not list((comfyui.base / "temp").glob("*.part"))
+    assert comfyui.run(restore_graph(photo, fidelity=0.4))["4"]["images"], "the next graph runs as if nothing had been"
+
+
+def test_free_memory_and_go_on(comfyui: Any, photo: str) -> None:
+    comfyui.run(restore_graph(photo, fidelity=0.11))
+    comfyui.post("/free", {"unload_models": True, "free_memory": True})
+    time.sleep(2)
+    assert comfyui.run(restore_graph(photo, fidelity=0.12))["4"]["images"]
+
+
+def test_a_replaced_model_file_is_read_again(comfyui: Any, photo: str) -> None:
+    import torch
+    from gpen_pack.gpen_arch import GPEN, GPENConfig
+
+    file = comfyui.base / "models/gpen/changing.pth"
+    graph = restore_graph(photo, fidelity=0.0)
+    graph["2"]["inputs"]["model_name"] = file.name
+    results = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        torch.save(GPEN(GPENConfig.standard(64, narrow=1 / 32, style_dim=32, mapping_layers=2)).state_dict(), file)
+        results.append(pictures(comfyui, comfyui.run(graph))[0])
+    assert not np.array_equal(*results)
+
+
+def test_the_saved_picture_carries_the_graph(comfyui: Any, photo: str) -> None:
+    from PIL import Image
+
+    graph = restore_graph(photo, fidelity=0.37)
+    image = comfyui.run(graph)["4"]["images"][0]
+    with Image.open(comfyui.base / "output" / image["filename"]) as picture:
+        saved = json.loads(picture.info["prompt"])
+    assert saved["3"]["inputs"] == graph["3"]["inputs"] and saved["2"]["inputs"] == graph["2"]["inputs"]
