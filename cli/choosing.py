@@ -58,7 +58,7 @@ def choose_model() -> tuple[str, str]:
 
     usable: list[tuple[ModelFile, ModelInfo]] = []
     broken = ""
-    detectors = {path.resolve() for _, path in detector_files()}  # YuNet's file may lie among the models
+    detectors = {file.path.resolve() for file in detector_files()}  # YuNet's file may lie among the models
     for file in find_model_files(None, default_shared_folders()):
         if file.path.resolve() in detectors or _does_something_else(file.path.name):
             continue

@@ -142,7 +142,7 @@ def _models(found: Findings) -> None:
 
     for folder in (*default_folders(), *default_shared_folders()):
         found.model_folders.append({"path": str(folder), "exists": folder.is_dir()})
-    detectors = {path.resolve() for _, path in detector_files()}
+    detectors = {file.path.resolve() for file in detector_files()}
     files = (file.path for file in find_model_files(None, default_shared_folders()))
     paths = [path for path in files if path.resolve() not in detectors]
     for path in [*paths, *([BUILTIN_PATH] if BUILTIN_PATH.is_file() else [])]:
@@ -171,14 +171,14 @@ def _models(found: Findings) -> None:
 def _detectors(found: Findings) -> None:
     from ..models import entry_of_sha256, sha256_of
     from ..restoration import DetectorError, detector_files, load_detector
-    from ..restoration.detector_search import searched_folders
+    from ..restoration.detector_search import search_folders
 
-    found.detector_folders = [{"path": str(folder), "exists": folder.is_dir()} for folder in searched_folders()]
-    for kind, path in detector_files():
-        digest = sha256_of(path)
+    found.detector_folders = [{"path": str(folder), "exists": folder.is_dir()} for folder in search_folders()]
+    for file in detector_files():
+        digest = sha256_of(file.path)
         entry = entry_of_sha256(digest)
         known = entry.name if entry else None
-        found.detector_files.append({"path": str(path), "kind": kind, "sha256": digest, "known_as": known})
+        found.detector_files.append({"path": str(file.path), "kind": file.kind, "sha256": digest, "known_as": known})
     for name in ("insightface", "yunet", "builtin"):
         try:
             detector = load_detector(name)
@@ -197,7 +197,7 @@ def _folders(entries: list[dict[str, Any]]) -> list[str]:
 
 
 def _known(entry: dict[str, Any]) -> str:
-    return f"the published {entry['known_as']}" if entry["known_as"] else "sha256 not among the published ones"
+    return f"known as {entry['known_as']}" if entry["known_as"] else "sha256 not among the published ones"
 
 
 def _lines(found: Findings) -> list[str]:
