@@ -182,7 +182,7 @@ class Faces:
 
 
 def _tensor(values: Any, dtype: torch.dtype) -> Tensor:
-    return torch.as_tensor(values).detach().to("cpu", dtype, copy=True)
+    return torch.as_tensor(values, dtype=dtype).detach().to("cpu", copy=True)  # the dtype first: lists are float64
 
 
 def _checked(values: Any, dtype: torch.dtype, shape: tuple[int, ...], name: str) -> Tensor:

@@ -54,7 +54,7 @@ class Filter:
     """
 
     def __init__(self, stretch: float, shrinking: bool) -> None:
-        self.stride = max(1, math.floor(BLOCK * stretch / DENSITY))
+        self.stride = max(1, math.floor(BLOCK * stretch / DENSITY + 1e-6))
         self.step = self.stride / BLOCK
         kernel, lobes = (lanczos3, 3) if shrinking else (cubic, 2)
         reach = lobes * stretch
@@ -65,9 +65,13 @@ class Filter:
         weights = kernel((pixels - centres[:, None]) / stretch)
         self.weights = (weights / weights.sum(1, keepdim=True)).float()  # [BLOCK, taps]
 
-    def span(self, lo: float, hi: float) -> tuple[int, int]:
-        """The integer origin and the number of blocks of a grid that covers [lo, hi] with room for a cubic's taps."""
-        origin = math.floor(lo - 2 * self.step)
+    def span(self, lo: float, hi: float, anchor: int) -> tuple[int, int]:
+        """Origin and number of blocks of a grid that covers [lo, hi] with room for a cubic's taps.
+
+        Whole blocks lie between it and the ``anchor``: grids of one anchor share their samples.
+        """
+        skipped = math.floor((lo - 2 * self.step - anchor) / self.stride)
+        origin = anchor + skipped * self.stride
         return origin, max(1, math.ceil((hi + 2 * self.step - origin) / self.stride))
 
 
@@ -182,7 +186,7 @@ def _tile(
         lo, hi = max(lo, min(positions)), min(hi, max(positions))
         if lo >= hi:  # none of the tile is wanted
             return torch.zeros(3, y1 - y0, x1 - x0, device=picture.device)
-        origin, blocks = weights.span(lo, hi)
+        origin, blocks = weights.span(lo, hi, math.floor(row[2]))
         axes.append(_Axis(weights, origin, blocks, length))
         origins.append(origin)
     grid = _grid(picture, *axes)
