@@ -116,6 +116,13 @@ def give(result: torch.Tensor) -> torch.Tensor:
     return result.to(mm.intermediate_device(), dtype)
 
 
+def last_preview(picture: Image.Image) -> None:
+    """End the live preview with this picture: the page goes on showing the last one over what a node gives as ui."""
+    import comfy.utils
+
+    comfy.utils.ProgressBar(1).update_absolute(1, 1, ("JPEG", picture, max(picture.size)))
+
+
 def show(pictures: Sequence[Image.Image]) -> dict[str, list[dict[str, str]]]:
     """Save previews into ComfyUI's temporary folder; what a node returns as ``ui``."""
     import folder_paths

@@ -49,5 +49,6 @@ class GPENFaceRestore:
             rungs=gpen_model.rungs(),
             **options,
         )
-        shown = host.show([before_after(crops, done.restored)])
-        return {"ui": shown, "result": (host.give(done.restored), done.report.text())}
+        strip = before_after(crops, done.restored)
+        host.last_preview(strip)
+        return {"ui": host.show([strip]), "result": (host.give(done.restored), done.report.text())}

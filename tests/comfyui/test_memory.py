@@ -1,0 +1,95 @@
+"""ComfyUI's own memory manager moves the network: its real code, without a server and without a GPU.
+
+A second device is played by PyTorch's meta device, to which weights can be moved and which counts no bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.comfyui
+
+PROGRAM = """
+import importlib.machinery, importlib.util, json, sys
+root, checkout, model, *flags = sys.argv[1:]
+sys.argv = ["main.py", *flags]
+sys.path.insert(0, checkout)
+import torch
+import comfy.options
+comfy.options.enable_args_parsing()
+import comfy.model_management as mm
+spec = importlib.machinery.ModuleSpec("gpen_pack", None, is_package=True)
+spec.submodule_search_locations = [root]
+sys.modules["gpen_pack"] = importlib.util.module_from_spec(spec)
+from pathlib import Path
+from gpen_pack.nodes import gpen_model, host
+
+def places(module):
+    return sorted({str(t.device) for t in (*module.parameters(), *module.buffers())})
+
+told = {"vram": mm.vram_state.name, "device": str(mm.get_torch_device())}
+with torch.inference_mode():
+    loaded = gpen_model.read_model(Path(model), "auto")
+    told["inference tensors"] = any(p.is_inference() for p in loaded.restorer.module.parameters())
+    loaded.bring_to_device(1 << 20)
+    told["loaded"] = places(loaded.restorer.module)
+    told["known to ComfyUI"] = any(entry.model is loaded.patcher for entry in mm.current_loaded_models)
+    told["answer"] = list(loaded.restorer.restore(torch.rand(1, 64, 64, 3)).shape)
+    mm.unload_all_models()
+    told["after unloading"] = [entry.model is loaded.patcher for entry in mm.current_loaded_models]
+    told["and again"] = list(loaded.restorer.restore(torch.rand(1, 64, 64, 3)).shape)
+
+    # a second device under each of ComfyUI's ways to load
+    meta = torch.device("meta")
+    mm.get_free_memory = lambda device=None, torch_free_too=False: (1 << 30, 1 << 30) if torch_free_too else 1 << 30
+    for state in (mm.VRAMState.NORMAL_VRAM, mm.VRAMState.LOW_VRAM, mm.VRAMState.NO_VRAM, mm.VRAMState.HIGH_VRAM):
+        mm.vram_state, mm.set_vram_to = state, state
+        module = gpen_model.read_model(Path(model), "auto", on_cpu=True).restorer.module
+        host.bring_to_device(host.patcher(module, meta, on_cpu=False), 1 << 20)
+        told[state.name] = places(module)
+import gc
+del loaded, module
+gc.collect(); mm.cleanup_models_gc(); mm.cleanup_models()
+told["kept after the graph is gone"] = len(mm.current_loaded_models)
+print(json.dumps(told))
+"""
+
+
+def told_by(root: Path, model: Path, *flags: str) -> dict[str, Any]:
+    if not os.environ.get("COMFYUI_PATH"):
+        pytest.skip("COMFYUI_PATH does not name a ComfyUI checkout")
+    python = os.environ.get("COMFYUI_PYTHON", sys.executable)
+    done = subprocess.run(
+        [python, "-c", PROGRAM, str(root), os.environ["COMFYUI_PATH"], str(model), *flags],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import torch
+    from gpen_pack.gpen_arch import GPEN, GPENConfig
+
+    path = tmp_path_factory.mktemp("model") / "tiny.pth"
+    torch.save(GPEN(GPENConfig.standard(64, narrow=1 / 32, style_dim=32, mapping_layers=2)).state_dict(), path)
+    return path
+
+
+def test_loading_offloading_and_freeing(root: Path, model: Path) -> None:
+    told = told_by(root, model, "--cpu")
+    assert told["vram"] == "DISABLED" and told["device"] == "cpu"
+    assert told["inference tensors"] is False, "weights made in inference mode could not be moved by other threads"
+    assert told["known to ComfyUI"] and told["after unloading"] == []
+    assert told["answer"] == told["and again"] == [1, 64, 64, 3]
+    for state in ("NORMAL_VRAM", "LOW_VRAM", "NO_VRAM", "HIGH_VRAM"):
+        assert told[state] == ["meta"], f"{state} left tensors behind: {told[state]}"
+    assert told["kept after the graph is gone"] == 0
