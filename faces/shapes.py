@@ -67,7 +67,7 @@ def face_shape(landmarks: Tensor) -> Shape:
     turn = float((nose - (eyes + mouth) / 2) @ across)
     turn = max(-0.5 * unit, min(0.5 * unit, turn))
     centre = eyes + 0.3 * height * down - turn * across
-    radii = (1.12 * unit, 1.12 * unit, 1.25 * unit, 0.7 * height + 0.72 * unit)
+    radii = (1.12 * unit, 1.12 * unit, 1.38 * unit, 0.7 * height + 0.72 * unit)
     return Shape(_pair(centre), _pair(across), _pair(down), radii, 2.5)
 
 

@@ -12,6 +12,7 @@ from gpen_pack.faces import resample
 from gpen_pack.faces.alignment import apply_affine
 from gpen_pack.faces.collection import Faces
 from gpen_pack.faces.crop import crop_faces, crop_size_for
+from gpen_pack.faces.filtering import reflect
 from gpen_pack.faces.templates import TEMPLATES
 
 
@@ -123,8 +124,8 @@ def test_frames_of_another_size() -> None:
 def test_border_is_mirrored_however_far(degrees: float, side: float, x: float, y: float) -> None:
     images = torch.rand(1, 40, 50, 3)
     periods = 20  # of mirror images at either side
-    rows = resample.reflect(torch.arange(-40 * periods, 40 * (periods + 1)), 40)
-    columns = resample.reflect(torch.arange(-50 * periods, 50 * (periods + 1)), 50)
+    rows = reflect(torch.arange(-40 * periods, 40 * (periods + 1)), 40)
+    columns = reflect(torch.arange(-50 * periods, 50 * (periods + 1)), 50)
     world = images[:, rows][:, :, columns]
     matrix = turned(side, degrees, x, y)
     inside = matrix.clone()
@@ -134,7 +135,7 @@ def test_border_is_mirrored_however_far(degrees: float, side: float, x: float, y
 
 
 def test_mirror_repeats_the_edge_pixel() -> None:
-    assert resample.reflect(torch.arange(-5, 8), 3).tolist() == [1, 2, 2, 1, 0, 0, 1, 2, 2, 1, 0, 0, 1]
+    assert reflect(torch.arange(-5, 8), 3).tolist() == [1, 2, 2, 1, 0, 0, 1, 2, 2, 1, 0, 0, 1]
 
 
 @pytest.mark.parametrize("side", [5_000, 200_000])
