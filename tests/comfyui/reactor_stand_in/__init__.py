@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-_BOX = (0.05, 0.5, 0.3, 0.6)  # top, bottom, left, right of the astronaut's face, as fractions
+_ROWS, _COLUMNS = (0.05, 0.5), (0.3, 0.6)  # of the astronaut's face, as fractions of the picture
 
 
 def swap(images: torch.Tensor) -> torch.Tensor:
     """(N,H,W,3) → the same through uint8, with another face in the box."""
     swapped = images.mul(255).to(torch.uint8).float().div(255)
-    height, width = images.shape[1:3]
-    rows, columns = slice(int(_BOX[0] * height), int(_BOX[1] * height)), slice(int(_BOX[2] * width), int(_BOX[3] * width))
+    rows = slice(*(int(part * images.shape[1]) for part in _ROWS))
+    columns = slice(*(int(part * images.shape[2]) for part in _COLUMNS))
     face = swapped[:, rows, columns]
     swapped[:, rows, columns] = (face * 0.8 + 0.1).clamp(0, 1)
     return swapped
