@@ -1,55 +1,75 @@
-"""Where detector files lie: the folders handed in, then where InsightFace and ReActor keep theirs, then ours."""
+"""Where detectors' files lie: the folders of InsightFace, ReActor, ComfyUI and ours. Lists folders, reads no file."""
 
 from __future__ import annotations
 
-import fnmatch
 import os
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..models import default_folders
 
-# InsightFace's packs hold a larger and a smaller detector; the larger finds more
-_SCRFD_BEST_FIRST = ("det_10g.onnx", "scrfd_10g*.onnx", "det_2.5g.onnx", "scrfd_2.5g*.onnx", "det_500m.onnx")
-_SCRFD_NAMES = (*_SCRFD_BEST_FIRST, "det_*.onnx", "scrfd*.onnx")
-_YUNET_NAMES = ("face_detection_yunet*.onnx", "yunet*.onnx")
-_DEPTH = 4  # insightface/models/<pack>/det_10g.onnx below a models folder
+DEPTH = 4  # folders below the given one: insightface/models/<pack>/det_10g.onnx, and ComfyUI's models above that
+_SCRFD = re.compile(r"(det|scrfd)[_-].*\.onnx", re.IGNORECASE)
+_YUNET = re.compile(r".*yunet.*\.onnx", re.IGNORECASE)
+_SIZE = re.compile(r"(\d+(?:[.p]\d+)?)(g|m)(?![a-z])", re.IGNORECASE)  # det_10g, scrfd_2.5g, 2p5g, 500m: operations
+_YEAR = re.compile(r"20\d\d")
 
 
-def searched_folders(folders: Sequence[Path | str] = ()) -> list[Path]:
-    """All folders that are looked into, in order, whether they exist or not; each once."""
-    own = [Path(folder) for folder in folders]
-    for models in default_folders():
-        own.append(models)
-        if models.parent.name == "models":  # ComfyUI's own: its neighbours are ReActor's and InsightFace's
-            own += [models.parent / "insightface", models.parent / "facedetection"]
-    home = Path(os.environ.get("INSIGHTFACE_HOME") or Path.home() / ".insightface")
-    return list(dict.fromkeys([*own, home / "models"]))
+@dataclass(frozen=True)
+class DetectorFile:
+    """A file that is a detector by its name: ``insightface`` or ``yunet``."""
+
+    kind: str
+    path: Path
 
 
-def detector_files(folders: Sequence[Path | str] = ()) -> list[tuple[str, Path]]:
-    """("insightface" or "yunet", file) for every detector file that its name gives away, the best of each kind first.
+def search_folders(folders: Sequence[Path | str] = ()) -> tuple[Path, ...]:
+    """Where detectors are looked for: the given folders, ours, ComfyUI's around us, InsightFace's in the home."""
+    own = default_folders()
+    around = [own[-1].parent / name for name in ("insightface", "facedetection")] if len(own) > 1 else []
+    given = [Path(folder).expanduser() for folder in folders]
+    return tuple(dict.fromkeys([*given, *own, *around, Path("~/.insightface").expanduser()]))
 
-    Files are listed, not opened: what a file really is shows when it is loaded.
+
+def detector_files(folders: Sequence[Path | str] = ()) -> list[DetectorFile]:
+    """All files that are detectors by their names, the best first of either kind.
+
+    InsightFace's ``det_*.onnx`` and ``scrfd*.onnx``: the largest model first. YuNet's ``*yunet*.onnx``: the newest
+    first, quantised ones (``int8``) last. Equals go in the order of the folders. No folder is created.
     """
-    found: dict[Path, str] = {}
-    for folder in searched_folders(folders):
-        for path in sorted(_onnx_files(folder)):
-            name = path.name.lower()
-            if _rank(name, _YUNET_NAMES) is not None:
-                found.setdefault(path.resolve(), "yunet")
-            elif _rank(name, _SCRFD_NAMES) is not None:
-                found.setdefault(path.resolve(), "insightface")
-    files = [(kind, path) for path, kind in found.items()]
-    return sorted(files, key=lambda entry: (entry[0], _rank(entry[1].name.lower(), _SCRFD_NAMES) or 0))
+    found: dict[Path, tuple[tuple[float, ...], DetectorFile]] = {}
+    for folder in search_folders(folders):
+        for path in sorted(_walk(folder)):
+            if _YUNET.fullmatch(path.name):
+                found.setdefault(path.resolve(), ((1.0, *_yunet_rank(path.name)), DetectorFile("yunet", path)))
+            elif _SCRFD.fullmatch(path.name):
+                found.setdefault(path.resolve(), ((0.0, -_operations(path.name)), DetectorFile("insightface", path)))
+    return [file for _, file in sorted(found.values(), key=lambda entry: entry[0])]
 
 
-def _rank(name: str, patterns: Sequence[str]) -> int | None:
-    return next((i for i, pattern in enumerate(patterns) if fnmatch.fnmatchcase(name, pattern)), None)
-
-
-def _onnx_files(folder: Path) -> Iterator[Path]:
+def _walk(folder: Path) -> Iterator[Path]:
+    visited: set[Path] = set()
     for root, subfolders, names in os.walk(folder, followlinks=True):
-        if len(Path(root).relative_to(folder).parts) >= _DEPTH:
+        real = Path(root).resolve()
+        if real in visited:  # a link in a circle
+            subfolders.clear()
+            continue
+        visited.add(real)
+        if len(Path(root).relative_to(folder).parts) >= DEPTH:
             subfolders.clear()
         yield from (Path(root) / name for name in names if name.lower().endswith(".onnx"))
+
+
+def _operations(name: str) -> float:
+    """Billions of operations, as the name tells; 0 where it does not."""
+    match = _SIZE.search(name)
+    if not match:
+        return 0.0
+    return float(match[1].lower().replace("p", ".")) * (1.0 if match[2].lower() == "g" else 1e-3)
+
+
+def _yunet_rank(name: str) -> tuple[float, ...]:
+    year = _YEAR.search(name)
+    return (float("int8" in name.lower()), -float(year[0]) if year else 0.0)

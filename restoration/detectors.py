@@ -1,160 +1,246 @@
-"""From a name or a file to a running face detector."""
+"""From a name or a file to a detector that runs. Nothing is looked for, imported or opened before it is asked for."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import logging
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..faces import Detector
-from ..faces.builtin import BuiltinDetector
-from ..faces.scrfd import ScrfdDetector
-from ..faces.yunet import YuNetDetector
-from ..models import BUILTIN_PATH, ModelFileError, read_state_dict
-from ..models.providers import import_onnxruntime, providers_for
-from .detector_search import detector_files, searched_folders
+from ..models import OWN_FOLDER, ModelFileError, read_state_dict
+from ..models.formats import sniff_format
+from ..models.onnx_graph import read_onnx_graph
+from .detector_search import DetectorFile, detector_files, search_folders
+
+__all__ = ["DETECTORS", "DetectorError", "DetectorFile", "detector_files", "load_detector"]
 
 DETECTORS = ("auto", "insightface", "yunet", "builtin")
-LANDMARKS_PATH = BUILTIN_PATH.parent / "face-landmarks.safetensors"
+LANDMARK_WEIGHTS = OWN_FOLDER / "builtin" / "face-landmarks.safetensors"
+# an accelerator that runs SCRFD as it is; CoreML compiles it for every input size, TensorRT for minutes
+_PROVIDERS = ("CUDAExecutionProvider", "ROCMExecutionProvider", "MIGraphXExecutionProvider", "DmlExecutionProvider")
+_CPU = "CPUExecutionProvider"
+_SCRFD_OUTPUTS = (9, 15)  # scores, boxes and points at 3 or 5 sizes; without points there are 6 or 10
 _GET = {
-    "insightface": "put a detection model of InsightFace (det_10g.onnx of the pack buffalo_l; non-commercial research) "
-    "into models/insightface/models/buffalo_l",
-    "yunet": "put face_detection_yunet_*.onnx from the OpenCV Zoo (MIT) into models/gpen",
+    "insightface": (
+        "put an SCRFD model with landmarks there, for instance det_10g.onnx of InsightFace's pack buffalo_l "
+        "(github.com/deepinsight/insightface, model zoo; its weights are for non-commercial research only)"
+    ),
+    "yunet": (
+        "put face_detection_yunet_2023mar.onnx or a newer one there "
+        "(OpenCV Zoo, github.com/opencv/opencv_zoo, models/face_detection_yunet; MIT licence)"
+    ),
 }
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class DetectorError(ValueError):
-    """No such detector, or its file cannot be used; the message names the file and says what to do."""
+    """No such detector, its file or package is missing, or the file cannot be used. Says what to do next."""
 
 
-def load_detector(
-    name: str = "auto", model: Path | str | None = None, folders: Sequence[Path | str] = ()
-) -> Detector:
-    """Load a face detector.
+def load_detector(name: str = "auto", model: Path | str | None = None, folders: Sequence[Path | str] = ()) -> Detector:
+    """A face detector.
 
     Args:
-        name: "insightface" (SCRFD), "yunet", "builtin", or "auto": insightface where a model of it lies, else YuNet
-            where its file lies, else the built-in one.
-        model: a file; under "auto" its content decides which detector it is.
-        folders: looked into first; then where InsightFace, ReActor and this pack keep files.
+        name: ``insightface`` (SCRFD through the package insightface), ``yunet`` (through OpenCV), ``builtin``, or
+            ``auto``: with a file, what that file is; without, the first of the three, in this order, that can be used.
+        model: a detector's ONNX file; its content decides what it is. None: looked for.
+        folders: looked through first, with their subfolders; then the pack's own model folders, ComfyUI's
+            ``models/insightface`` and ``models/facedetection`` around it, and ``~/.insightface``.
+
+    Returns:
+        A detector; its ``provider`` says what really runs. Nothing is downloaded.
 
     Raises:
-        DetectorError: an unknown name, nothing found, or a file that cannot be used.
-        ImportError: the named detector's package is not installed; the message says what to install.
+        DetectorError: as its name says.
     """
     if name not in DETECTORS:
-        raise DetectorError(f"detector: expected one of {', '.join(DETECTORS)}, got {name!r}")
+        raise DetectorError(f"no detector {name!r}: expected one of {', '.join(DETECTORS)}")
     if model is not None:
-        return _from_file(name, Path(model).expanduser())
+        return _load_file(name, Path(model).expanduser())
     if name == "builtin":
-        return _builtin()
-    files = detector_files(folders)
-    for kind in ("insightface", "yunet") if name == "auto" else (name,):
-        paths = [path for found, path in files if found == kind]
-        if not paths:
-            continue
-        if name != "auto":
-            return _LOADERS[kind](paths[0])
+        return _load_builtin()
+    files = [file for file in detector_files(folders) if name in ("auto", file.kind)]
+    failures: list[str] = []
+    for file in files:
         try:
-            return _LOADERS[kind](paths[0])
-        except (DetectorError, ImportError) as error:
-            _log.warning("%s is passed over: %s", paths[0], error)
+            return _LOADERS[file.kind](_checked(file.path, file.kind))
+        except DetectorError as error:
+            failures.append(str(error))
+            _logger.warning("%s", error)
     if name == "auto":
-        return _builtin()
-    looked = ", ".join(str(folder) for folder in searched_folders(folders))
-    raise DetectorError(f"no file of the detector {name} was found (looked into {looked}); {_GET[name]}")
+        if failures:
+            _logger.warning("no detector's file could be used: falling back to the built-in one")
+        return _load_builtin()
+    if failures:
+        raise DetectorError(" ".join(failures))
+    looked = ", ".join(map(str, search_folders(folders)))
+    raise DetectorError(f"no file of the detector {name!r} in {looked} or below: {_GET[name]}, or name a file.")
 
 
-def _from_file(name: str, path: Path) -> Detector:
+def _load_file(name: str, path: Path) -> Detector:
     if name == "builtin":
-        raise DetectorError(f"{path}: the built-in detector takes no file; leave the file out, or the name")
-    if not path.is_file():
-        raise DetectorError(f"{path}: there is no such file; give a detector's .onnx file")
-    if name != "auto":
-        return _LOADERS[name](path)
-    return _LOADERS["yunet" if _has_yunet_outputs(path) else "insightface"](path)
+        raise DetectorError(f"{path}: the built-in detector takes no file; choose the detector auto, or give no file.")
+    kind = _kind_of(path)
+    if name not in ("auto", kind):
+        raise DetectorError(f"{path}: it is a file for the detector {kind}, not {name}; choose {kind} or auto.")
+    return _LOADERS[kind](path)
 
 
-def _has_yunet_outputs(path: Path) -> bool:
-    """YuNet names its twelve outputs cls_8 … kps_32; the names stand in the file as they are."""
-    content = path.read_bytes()
-    return all(name in content for name in (b"cls_8", b"obj_8", b"bbox_8", b"kps_8"))
+def _checked(path: Path, kind: str) -> Path:
+    """A file that was found by its name: what it is must be what it is called."""
+    is_kind = _kind_of(path)
+    if is_kind != kind:
+        raise DetectorError(f"{path}: by its name a file for {kind}, by its content one for {is_kind}; rename it.")
+    return path
 
 
-def _scrfd(path: Path) -> Detector:
-    """SCRFD through the insightface package, the detection model alone: nothing is downloaded.
-
-    Raises:
-        DetectorError: not a detection model with five landmarks.
-        ImportError: insightface or onnxruntime is missing.
-    """
-    runtime = import_onnxruntime()
+def _kind_of(path: Path) -> str:
+    """``insightface`` or ``yunet``, by the outputs of the ONNX graph."""
+    if not path.exists():
+        raise DetectorError(f"{path}: no such file; {_GET['yunet']}, or {_GET['insightface']}.")
     try:
-        zoo: Any = importlib.import_module("insightface.model_zoo")
+        if sniff_format(path) != "onnx":
+            raise DetectorError(f"{path}: it is not an ONNX file; {_GET['yunet']}, or {_GET['insightface']}.")
+        outputs = read_onnx_graph(path).outputs
+    except ModelFileError as error:
+        remedy = f"; {error.remedy}" if error.remedy else ""
+        raise DetectorError(f"{path}: not a detector's file: {error.what}{remedy}.") from error
+    except OSError as error:
+        raise DetectorError(f"{path}: cannot be read ({error}); check its permissions.") from error
+    names = {output.name for output in outputs}
+    if {"cls_8", "obj_8", "bbox_8", "kps_8"} <= names:
+        return "yunet"
+    if {"loc", "conf", "iou"} <= names:
+        raise DetectorError(
+            f"{path}: it is a YuNet from before 2023, which OpenCV 4.8 and newer cannot run; {_GET['yunet']}."
+        )
+    if len(outputs) in _SCRFD_OUTPUTS:
+        return "insightface"
+    if len(outputs) in (6, 10):
+        raise DetectorError(f"{path}: an SCRFD without landmarks ({len(outputs)} outputs); {_GET['insightface']}.")
+    raise DetectorError(
+        f"{path}: neither an SCRFD with landmarks nor a YuNet, its outputs are "
+        f"{', '.join(sorted(names)) or 'none'}; {_GET['yunet']}, or {_GET['insightface']}."
+    )
+
+
+def _load_scrfd(path: Path) -> Detector:
+    from ..faces.scrfd import ScrfdDetector
+
+    # an older insightface imports albumentations, which asks the network for news of itself
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    try:
+        import onnxruntime
+
+        with _logged_stdout():
+            from insightface.model_zoo import get_model
     except ImportError as error:
-        raise ImportError(f"the detector insightface needs its package: pip install insightface ({error})") from error
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    providers = [entry if isinstance(entry, str) else entry[0] for entry in providers_for(device, runtime.get_available_providers())]
+        raise DetectorError(
+            f"{path}: the detector insightface needs the packages insightface and onnxruntime ({error}); "
+            "pip install insightface onnxruntime, or onnxruntime-gpu for NVIDIA."
+        ) from error
+    available = onnxruntime.get_available_providers()
+    providers = [*[provider for provider in _PROVIDERS if provider in available][:1], _CPU]
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # older releases print what they apply
-            detector = zoo.get_model(str(path), providers=providers)
-    except Exception as error:  # onnxruntime's errors share no base class but this
-        raise DetectorError(f"{path}: not a model that ONNX Runtime can read ({_first_line(error)})") from error
-    if detector is None or getattr(detector, "taskname", "") != "detection":
-        raise DetectorError(f"{path}: not a face detector of InsightFace; {_GET['insightface']}")
-    detector.prepare(ctx_id=-1 if detector.session.get_providers()[0].startswith("CPU") else 0, input_size=(640, 640))
-    if not getattr(detector, "use_kps", False):
-        raise DetectorError(f"{path}: this detector gives no landmarks; take one with them (det_10g, scrfd_*_bnkps)")
-    return ScrfdDetector(detector, f"onnxruntime {detector.session.get_providers()[0]}")
+        with _logged_stdout():
+            model: Any = get_model(str(_with_onnx_name(path)), providers=providers)
+            if model is None or getattr(model, "taskname", "") != "detection" or not getattr(model, "use_kps", False):
+                raise DetectorError(f"{path}: to insightface it is no detector with landmarks; {_GET['insightface']}.")
+            # a negative ctx_id takes the session back to the CPU
+            model.prepare(ctx_id=-1 if len(providers) == 1 else 0, input_size=(640, 640))
+            running = model.session.get_providers()[0]
+    except DetectorError:
+        raise
+    except Exception as error:  # onnxruntime has a class of its own for every kind of damage, below Exception alone
+        raise DetectorError(
+            f"{path}: onnxruntime cannot load it ({' '.join(str(error).split())[:200]}); "
+            f"the file may be cut off, download it again: {_GET['insightface']}."
+        ) from error
+    if running == _CPU and len(providers) > 1:
+        _logger.warning("%s is installed but did not start; the detector runs on the CPU", providers[0])
+    return ScrfdDetector(model, f"onnxruntime {running}")
 
 
-def _yunet(path: Path) -> Detector:
-    """YuNet in OpenCV.
+def _with_onnx_name(path: Path) -> Path:
+    """insightface takes a name without the lower-case extension for one to look up or download: refuse it here."""
+    if path.suffix != ".onnx":
+        raise DetectorError(f"{path}: insightface reads only files whose name ends in .onnx; rename it.")
+    return path
 
-    Raises:
-        DetectorError: OpenCV cannot read the file, or it is something else.
-    """
-    import cv2
 
-    if not _has_yunet_outputs(path):
-        raise DetectorError(f"{path}: not a YuNet model of OpenCV; {_GET['yunet']}")
+def _load_yunet(path: Path) -> Detector:
+    from ..faces.yunet import YuNetDetector
+
     try:
-        net = cv2.FaceDetectorYN.create(str(path), "", (320, 320))
+        import cv2
+    except ImportError as error:
+        raise DetectorError(f"{path}: the detector yunet needs OpenCV ({error}); pip install opencv-python.") from error
+    if not hasattr(cv2, "FaceDetectorYN"):
+        raise DetectorError(
+            f"{path}: this OpenCV ({cv2.__version__}) has no FaceDetectorYN; pip install 'opencv-python>=4.8'."
+        )
+    create: Any = cv2.FaceDetectorYN.create
+    try:
+        with _quiet_opencv(cv2):
+            try:
+                net = create(str(path), "", (640, 640), 0.6, 0.3, 5000)
+            except cv2.error:
+                if str(path).isascii():
+                    raise
+                import numpy as np
+
+                # OpenCV opens no such path on Windows, but reads the bytes
+                graph = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+                net = create("onnx", graph, np.zeros(0, dtype=np.uint8), (640, 640), 0.6, 0.3, 5000)
     except cv2.error as error:
         raise DetectorError(
-            f"{path}: OpenCV {cv2.__version__} cannot read it ({_first_line(error)}); fetch the file again"
+            f"{path}: OpenCV {cv2.__version__} cannot load it ({' '.join(str(error).split())[:200]}); "
+            f"the file may be cut off, download it again: {_GET['yunet']}."
         ) from error
-    return YuNetDetector(net)
+    return YuNetDetector(net, f"opencv {cv2.__version__} cpu")
 
 
-def _builtin() -> Detector:
-    """The cascade that comes with scikit-image and our landmark network.
-
-    Raises:
-        DetectorError: the weights are missing or damaged.
-        ImportError: scikit-image is missing.
-    """
+def _load_builtin() -> Detector:
     try:
-        data: Any = importlib.import_module("skimage.data")
-    except ImportError as error:
-        raise ImportError(f"the built-in detector needs scikit-image: pip install scikit-image ({error})") from error
+        import skimage.data
+
+        from ..faces.builtin import BuiltinDetector
+
+        return BuiltinDetector(skimage.data.lbp_frontal_face_cascade_filename(), read_state_dict(LANDMARK_WEIGHTS))
+    except (ImportError, OSError, ValueError) as error:
+        raise DetectorError(
+            f"the built-in detector cannot be used: {error} Install scikit-image (pip install scikit-image) and the "
+            f"pack's own {LANDMARK_WEIGHTS.name}, or use another detector: {_GET['yunet']}."
+        ) from error
+
+
+@contextlib.contextmanager
+def _logged_stdout() -> Iterator[None]:
+    """insightface prints what it loads: into the log, at debug level."""
+    printed = io.StringIO()
     try:
-        weights = read_state_dict(LANDMARKS_PATH)
-        return BuiltinDetector(data.lbp_frontal_face_cascade_filename(), weights)
-    except (ModelFileError, FileNotFoundError) as error:
-        raise DetectorError(f"the built-in detector cannot be used: {error}; install the pack again") from error
+        with contextlib.redirect_stdout(printed):
+            yield
+    finally:
+        for line in printed.getvalue().splitlines():
+            _logger.debug("insightface: %s", line)
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+@contextlib.contextmanager
+def _quiet_opencv(cv2: Any) -> Iterator[None]:
+    """OpenCV 5 warns about a setting of its own at every YuNet, on stderr: errors only, for as long as it takes."""
+    logging_api = cv2.utils.logging
+    before = logging_api.getLogLevel()
+    logging_api.setLogLevel(logging_api.LOG_LEVEL_ERROR)
+    try:
+        yield
+    finally:
+        logging_api.setLogLevel(before)
 
 
-_LOADERS: dict[str, Callable[[Path], Detector]] = {"insightface": _scrfd, "yunet": _yunet}
+_LOADERS: dict[str, Callable[[Path], Detector]] = {"insightface": _load_scrfd, "yunet": _load_yunet}
