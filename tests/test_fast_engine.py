@@ -121,6 +121,7 @@ def test_the_body_of_accelerators_equals_the_reference(
 ) -> None:
     """The blurs merged into the convolutions, as on CUDA, run here on the CPU."""
     monkeypatch.setattr(kernels, "merges_blurs", lambda device: True)
+    monkeypatch.setattr(kernels, "alternates_rows", lambda device: False)
     strips_of(monkeypatch, elements)
     config = CONFIGS[name]
     net = random_net(config, seed=2)

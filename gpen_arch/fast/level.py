@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from ..config import GPENConfig
+from . import kernels
 from .encoder import Features
 from .folding import Folder
-from .modulated import ModulatedConv, Prepared
+from .modulated import ModulatedConv
 from .picture import Picture, ToRGB
 from .rows import RowStrip
 
@@ -25,18 +26,22 @@ class Injection(nn.Module):
         bias = folder.bias(f"{prefix}.activate.bias").to(dtype)
         self.bias = nn.Parameter(bias[channels:].clone(), requires_grad=False) if concat else None
 
-    def forward(self, y: torch.Tensor, features: Features, first: int, out: torch.Tensor) -> None:
-        """[N,n,W,C] and the features of the same rows from ``first`` on → ``out`` [N,n,W,2C] (C where added)."""
-        f = features.rows(first, first + y.shape[1])
-        channels = y.shape[3]
+    def forward(self, y: torch.Tensor, f: torch.Tensor, out: torch.Tensor) -> None:
+        """Activate ``y`` [N,n,W,C] (overwritten) and the features ``f`` [N or 1,n,W,C] of the same rows into ``out``.
+
+        ``out`` is [N,n,W,2C], or [N,n,2,W,C] with alternating rows; [N,n,W,C] where the features are added.
+        """
         if self.bias is None:
             torch.add(y, f, alpha=self.strength, out=out)
             F.leaky_relu_(out, 0.2)
             return
-        left, right = out[..., :channels], out[..., channels:]
-        left.copy_(F.leaky_relu_(y, 0.2))
         row = self.bias.expand(y.shape[2], -1).contiguous()  # as wide as the row: a contiguous pass
-        right.copy_(F.leaky_relu_(torch.add(row, f, alpha=self.strength), 0.2))
+        if out.dim() == 5:
+            torch.ops.aten.leaky_relu.out(y, 0.2, out=out[:, :, 0])
+            F.leaky_relu_(torch.add(row, f, alpha=self.strength, out=out[:, :, 1]), 0.2)
+        else:  # activated first and then moved: few channels at a time are slow to compute on, not to copy
+            out[..., : y.shape[3]].copy_(F.leaky_relu_(y, 0.2))
+            out[..., y.shape[3] :].copy_(F.leaky_relu_(torch.add(row, f, alpha=self.strength), 0.2))
 
 
 class Level(nn.Module):
@@ -54,6 +59,7 @@ class Level(nn.Module):
         # a batch shares the weights where scaling the activations is less work: at the small levels
         self.scale_weights = 9 * channels * (inputs + self.width) < pixels * (inputs // 4 + self.width + 2 * channels)
         options = {"dtype": dtype, "scale_weights": self.scale_weights}
+        self.concat = config.concat
         self.up = ModulatedConv(*folder.styled(first, channels), up=True, **options)
         self.conv = ModulatedConv(*folder.styled(second, channels), up=False, **options)
         self.inject_up = Injection(folder, first, channels, dtype, concat=config.concat)
@@ -64,25 +70,31 @@ class Level(nn.Module):
         self,
         windows: Iterator[torch.Tensor],
         rows: int,
-        up: Prepared,
-        conv: Prepared,
+        style: Sequence[torch.Tensor],
         features: Features,
         picture: Picture,
     ) -> Iterator[torch.Tensor]:
-        """Windows [N,n+2,S/2,C'] of the level below, n ≤ ``rows`` → windows [N,m+2,S,C] of this one, m ≤ 2·rows + 2."""
-        middle = after = None
+        """Windows [N,n+2,S/2,C'] of the level below, n ≤ ``rows`` → windows [N,m+2,S,C] of this one, m ≤ 2·rows + 2.
+
+        ``style``: [N,·] for the two convolutions. The picture takes every row on its way; where it is the last
+        picture, the windows are not of the shape above and nobody's to read.
+        """
+        batch, size, width = style[0].shape[0], self.size, self.width
+        alternating = self.concat and self.scale_weights and kernels.alternates_rows(style[0].device)
+        up, conv = self.up.prepare(style[0]), self.conv.prepare(style[1], alternating=alternating)
+        together, apart = (batch, size, width), (batch, 2, size, width // 2)
+        like = self.up.bias
+        middle = RowStrip(size, 2 * rows, apart if alternating else together, like)
+        after = RowStrip(size, 2 * rows + 1, apart if alternating and picture.last else together, like)
         for window in windows:
             y = up(window)  # [N,2n,S,C]
-            if middle is None or after is None:
-                shape = (y.shape[0], self.size, self.width)
-                middle = RowStrip(self.size, 2 * rows, shape, y)
-                after = RowStrip(self.size, 2 * rows + 1, shape, y)
             count = y.shape[1]
-            self.inject_up(y, features, middle.done, middle.room(count))
+            f = features.rows(after.done, middle.done + count)  # the second convolution is a row behind the first
+            self.inject_up(y, f[:, middle.done - after.done :], middle.room(count))
             for inner in middle.windows(count):
                 y = conv(inner)
                 count = y.shape[1]
                 space = after.room(count)
-                self.inject_conv(y, features, after.done, space)
+                self.inject_conv(y, f[:, :count], space)
                 picture.add(space)
                 yield from after.windows(count)

@@ -47,8 +47,12 @@ class ModulatedConv(nn.Module):
         self.up = up
         self.scale_weights = scale_weights
 
-    def prepare(self, style: torch.Tensor) -> Prepared:
-        """[N,I] float32 → what one pass over the rows needs; N is 1 where the weights are scaled."""
+    def prepare(self, style: torch.Tensor, *, alternating: bool = False) -> Prepared:
+        """[N,I] float32 → what one pass over the rows needs; N is 1 where the weights are scaled.
+
+        ``alternating``: the windows alternate the rows of two maps (:func:`kernels.alternates_rows`); only for scaled
+        weights and without ``up``.
+        """
         demodulation = torch.rsqrt(style.square() @ self.squares.t() + 1e-8)  # [N,O]
         if not self.scale_weights:
             return Prepared(self, self.weight, style.to(self.dtype), demodulation.to(self.dtype))
@@ -58,6 +62,8 @@ class ModulatedConv(nn.Module):
             weight = upsampling_phases(weight, self.taps.float())
         elif self.up:
             weight = weight.transpose(0, 1)
+        elif alternating:
+            weight = kernels.over_alternating_rows(weight)
         return Prepared(self, weight.to(self.dtype, memory_format=torch.channels_last), None, None, phases)
 
 
@@ -79,7 +85,11 @@ class Prepared:
         self._phases = phases
 
     def __call__(self, window: torch.Tensor) -> torch.Tensor:
-        """[N,n+2,W,I] → [N,n,W,O], or [N,2n,2W,O] with ``up``; the activation's bias is in, the activation is not."""
+        """[N,n+2,W,I] (or [N,n+2,2,W,I/2]) → [N,n,W,O], or [N,2n,2W,O] with ``up``; bias added, not yet activated."""
+        if window.dim() == 5:
+            x = window.flatten(1, 2).permute(0, 3, 1, 2)  # [N,I/2,2n+4,W], channels last
+            y = F.conv2d(x, self._weight, self._conv.bias, stride=(2, 1), padding=(0, 1))
+            return y.permute(0, 2, 3, 1)
         x = window.permute(0, 3, 1, 2)  # [N,I,n+2,W], channels last
         bias = self._conv.bias
         if self._style is None:

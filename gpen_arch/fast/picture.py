@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
+from . import kernels
 from .folding import Folder
 from .kernels import enlarge
 
@@ -15,7 +17,7 @@ class ToRGB(nn.Module):
     def __init__(self, folder: Folder, prefix: str) -> None:
         super().__init__()
         self.weight = nn.Parameter(folder.modulated(prefix)[0].flatten(1), requires_grad=False)  # [3,C]
-        self.bias = nn.Parameter(folder.raw(f"{prefix}.bias").view(3, 1, 1), requires_grad=False)
+        self.bias = nn.Parameter(folder.raw(f"{prefix}.bias").flatten(), requires_grad=False)
 
 
 class Picture:
@@ -28,10 +30,11 @@ class Picture:
         self, layer: ToRGB, style: torch.Tensor, size: int, dtype: torch.dtype, below: Picture | None, *, last: bool
     ) -> None:
         self._weight = (layer.weight * style[:, None]).transpose(1, 2).to(dtype)  # [N,C,3]
-        self._bias = layer.bias
+        self._bias = layer.bias.to(dtype)
         self._below = below
         self.size = size
         self._done = 0
+        self.last = last
         if last:
             self.data = layer.weight.new_empty(style.shape[0], 3, size, size)
         else:
@@ -47,14 +50,18 @@ class Picture:
         return one
 
     def add(self, x: torch.Tensor) -> None:
-        """Take the next rows of activations, [N,n,W,C]."""
+        """Take the next rows of activations, [N,n,W,C], or [N,n,2,W,C/2] with alternating rows."""
         first, last = self._done, self._done + x.shape[1]
-        rgb = (x.flatten(1, 2) @ self._weight).view(*x.shape[:3], 3).permute(0, 3, 1, 2)
+        if x.dim() == 5:
+            weight = kernels.over_alternating_rows(self._weight.transpose(1, 2)[0, :, :, None, None])
+            rgb = F.conv2d(x.flatten(1, 2).permute(0, 3, 1, 2), weight, self._bias, stride=(2, 1))
+        else:
+            rgb = torch.baddbmm(self._bias, x.flatten(1, 2), self._weight).view(*x.shape[:3], 3).permute(0, 3, 1, 2)
         out = self.data[:, :, first:last]
         if self._below is None:
-            torch.add(self._bias, rgb, out=out)
+            out.copy_(rgb)
         else:
             top = first // 2
             larger = enlarge(self._below._bordered[:, :, top : (last + 1) // 2 + 2])[:, :, first - 2 * top :]
-            torch.add(larger[:, :, : last - first], rgb, out=out).add_(self._bias)
+            torch.add(larger[:, :, : last - first], rgb, out=out)
         self._done = last

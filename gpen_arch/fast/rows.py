@@ -11,7 +11,7 @@ import torch
 _STRIP_ELEMENTS = {"cpu": 1 << 21}
 _STRIP_ELEMENTS_ELSEWHERE = 1 << 26
 # Levels up to this many activations run whole, which is simpler and gives the convolutions more to do.
-_WHOLE_ELEMENTS = {"cpu": 1 << 22}
+_WHOLE_ELEMENTS = {"cpu": 1 << 23}
 _WHOLE_ELEMENTS_ELSEWHERE = 1 << 26
 
 
@@ -35,24 +35,24 @@ class RowStrip:
     Args:
         height: rows of the whole map.
         rows: the most rows that come in at once.
-        shape: (N, W, C) of a row; channels last in memory.
+        shape: (N, …) of a row, its axes in memory order: (N, W, C), or (N, 2, W, C) for two rows of channels in one.
         like: gives dtype and device.
     """
 
-    def __init__(self, height: int, rows: int, shape: tuple[int, int, int], like: torch.Tensor) -> None:
-        batch, width, channels = shape
+    def __init__(self, height: int, rows: int, shape: tuple[int, ...], like: torch.Tensor) -> None:
+        batch, *row = shape
         self.height = height
         self.done = 0  # rows of the map that have come in
-        self._buffer = like.new_empty(batch, min(rows, height) + 3, width, channels)
+        self._buffer = like.new_empty(batch, min(rows, height) + 3, *row)
         self._buffer[:, 0].zero_()
         self._filled = 1  # rows of the buffer in use
 
     def room(self, count: int) -> torch.Tensor:
-        """[N,count,W,C]: the next ``count`` rows, to be written in place."""
+        """[N,count,…]: the next ``count`` rows, to be written in place."""
         return self._buffer[:, self._filled : self._filled + count]
 
     def windows(self, count: int) -> Iterator[torch.Tensor]:
-        """Take the ``count`` rows just written as done; yield [N,n+2,W,C] for every n rows that now have neighbours.
+        """Take the ``count`` rows just written as done; yield [N,n+2,…] for every n rows that now have neighbours.
 
         Each window overlaps the one before by two rows and is valid until the next step of the iteration.
         """

@@ -45,7 +45,7 @@ class Synthesis(nn.Module):
         batch, dtype = z.shape[0], self.constant.dtype
         x = self.constant.new_zeros(batch, 6, 4, self.width)
         y = self.conv.prepare(styles[0])(self.constant.expand(batch, -1, -1, -1))
-        self.inject(y, features[0], 0, x[:, 1:5])
+        self.inject(y, features[0].rows(0, 4), x[:, 1:5])
         picture = Picture(self.rgb, styles[1], 4, dtype, None, last=False)
         picture.add(x[:, 1:5])
 
@@ -81,8 +81,7 @@ class Synthesis(nn.Module):
         windows: Iterator[torch.Tensor] = row_windows(x, rows)
         for level, style, features in steps:
             picture = Picture(level.rgb, style[2], level.size, x.dtype, picture, last=level is self.levels[-1])
-            up, conv = level.up.prepare(style[0]), level.conv.prepare(style[1])
-            windows = level.rows(windows, rows, up, conv, features, picture)
+            windows = level.rows(windows, rows, style, features, picture)
             rows = 2 * rows + 2
         for x in windows:  # noqa: B007 - the last window is the result
             pass
