@@ -1,0 +1,96 @@
+"""Ids, inputs, words and choices, and what is refused before a graph runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from gpen_pack.gpen_arch import GPEN, GPENConfig
+
+
+def test_schema_is_the_frozen_inventory(nodes: Any, model_file: str) -> None:
+    """Ids, input names, types, defaults and order: saved workflows hold values by position."""
+    inventory = json.loads((Path(__file__).parents[1] / "node_inventory.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = {}
+    for name, node in nodes.items():
+        types_ = node.INPUT_TYPES()
+        entry: dict[str, Any] = {"inputs": [], "optional": [], "outputs": []}
+        for kind, key in (("required", "inputs"), ("optional", "optional")):
+            for widget, spec in types_.get(kind, {}).items():
+                choices = "COMBO" if isinstance(spec[0], list) else spec[0]
+                values = spec[0] if isinstance(spec[0], list) and widget != "model_name" else None
+                default = None if widget == "model_name" else spec[1].get("default")
+                entry[key].append([widget, choices, default, values])
+        entry["outputs"] = [list(pair) for pair in zip(node.RETURN_NAMES, node.RETURN_TYPES, strict=True)]
+        found[name] = entry
+    assert found == inventory
+
+
+def test_every_input_and_output_has_words(nodes: Any, model_file: str) -> None:
+    for name, node in nodes.items():
+        assert node.DESCRIPTION and node.CATEGORY == "GPEN" and node.SEARCH_ALIASES, name
+        assert len(node.OUTPUT_TOOLTIPS) == len(node.RETURN_TYPES)
+        for widgets in node.INPUT_TYPES().values():
+            for widget, spec in widgets.items():
+                assert spec[1].get("tooltip"), f"{name}.{widget}"
+
+
+def test_choices_are_those_of_the_core(nodes: Any) -> None:
+    from gpen_pack import faces
+    from gpen_pack.nodes import inputs
+
+    assert set(inputs.ORDERS) == set(faces.ORDERS)
+    assert set(inputs.TEMPLATES) == set(faces.TEMPLATES)
+    assert tuple(inputs.BLEND_MODES) == tuple(faces.BLEND_MODES)
+    assert tuple(inputs.COLOR_MATCHES) == tuple(faces.COLOR_MATCHES)
+    assert set(inputs.MASK_SHAPES) == set(faces.MASK_SHAPES)
+
+
+def test_loader_lists_reactors_files_by_gpen_in_the_name(host: Any, nodes: Any, model_file: str) -> None:
+    reactor = Path(host.models_dir) / "facerestore_models"
+    reactor.mkdir()
+    for name in ("GPEN-BFR-512.onnx", "codeformer-v0.1.0.pth", "gpen_bfr_1024.pth", "readme.txt"):
+        (reactor / name).write_bytes(b"x")
+    names = nodes["GPENModelLoader"].INPUT_TYPES()["required"]["model_name"][0]
+    assert {"tiny.pth", "GPEN-BFR-512.onnx", "gpen_bfr_1024.pth"} <= set(names)
+    assert not {"codeformer-v0.1.0.pth", "readme.txt"} & set(names)
+    assert "facerestore_models" not in host.folder_names_and_paths, "another pack's key is left alone"
+
+
+def test_missing_model_is_worded_before_the_graph_runs(nodes: Any, model_file: str) -> None:
+    loader = nodes["GPENModelLoader"]
+    assert loader.VALIDATE_INPUTS(model_file) is True
+    sentence = loader.VALIDATE_INPUTS("GPEN-BFR-2048.pth")
+    assert isinstance(sentence, str) and "GPEN-BFR-2048.pth" in sentence and "gpen" in sentence
+
+
+def test_a_replaced_file_changes_the_loader(host: Any, nodes: Any, model_file: str) -> None:
+    loader = nodes["GPENModelLoader"]
+    before = loader.IS_CHANGED(model_name=model_file, precision="auto")
+    assert before == loader.IS_CHANGED(model_name=model_file, precision="auto")
+    path = Path(host.models_dir) / "gpen" / model_file
+    torch.save(GPEN(GPENConfig.standard(32, narrow=1 / 32, style_dim=32, mapping_layers=2)).state_dict(), path)
+    assert loader.IS_CHANGED(model_name=model_file, precision="auto") != before
+
+
+def test_select_is_checked_before_the_graph_runs(nodes: Any) -> None:
+    for name in ("GPENFaceDetect", "GPENRestoreImage"):
+        check = nodes[name].VALIDATE_INPUTS
+        assert check(select="0, 2-3") is True
+        assert check(select=None) is True, "a linked value is not known yet"
+        assert "select must be all" in check(select="first")
+
+
+def test_a_linked_model_name_is_checked_when_it_runs(nodes: Any, model_file: str, load: Any) -> None:
+    assert nodes["GPENModelLoader"].VALIDATE_INPUTS(model_name=None) is True
+    with pytest.raises(FileNotFoundError, match=r"GPEN-BFR-512\.pth.*huggingface"):
+        load(nodes, "GPEN-BFR-512.pth")
+
+
+def test_a_detectors_file_in_the_folder_is_not_offered(host: Any, nodes: Any, model_file: str) -> None:
+    (Path(host.models_dir) / "gpen" / "face_detection_yunet_2026may.onnx").write_bytes(b"x")
+    names = nodes["GPENModelLoader"].INPUT_TYPES()["required"]["model_name"][0]
+    assert model_file in names and not any("yunet" in name for name in names)

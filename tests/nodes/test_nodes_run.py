@@ -1,0 +1,93 @@
+"""The nodes at work: pictures of all kinds, no face, cancel, mistakes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+
+def test_four_nodes_do_what_the_one_does(nodes: Any, model_file: str, picture: Any, run: Any, load: Any) -> None:
+    model, image = load(nodes, model_file), picture(2)
+    crops, faces, face_mask, count, _ = run(nodes["GPENFaceDetect"], image=image)
+    assert (count, crops.shape[0], len(faces), face_mask.shape) == (2, 2, 2, (2, 128, 160))
+    restored, _ = run(nodes["GPENFaceRestore"], gpen_model=model, crops=crops, fidelity=0.0)
+    assert restored.shape == (2, 64, 64, 3)
+    pasted, mask, _ = run(nodes["GPENFacePasteBack"], image=image, faces=faces, restored=restored)
+    once, once_mask, report = run(nodes["GPENRestoreImage"], image=image, gpen_model=model, fidelity=0.0)
+    assert torch.allclose(mask, once_mask)
+    assert (pasted - once).abs().max() < 0.15  # crops of 256 px against crops of the model's own 64
+    assert torch.equal(once[mask == 0], image[mask == 0]), "untouched pixels changed"
+    assert (once - image).abs().amax() > 0.05, "nothing was pasted"
+    assert "2 faces found" in report and "torch" in report
+
+
+def test_no_face_passes_through(nodes: Any, model_file: str, run: Any, load: Any) -> None:
+    model, image = load(nodes, model_file), torch.full((1, 64, 64, 3), 0.5)
+    crops, faces, face_mask, count, report = run(nodes["GPENFaceDetect"], image=image)
+    assert count == 0 and len(faces) == 0 and crops.shape[0] == 1 and not crops.any() and not face_mask.any()
+    assert "no face" in report
+    restored, _ = run(nodes["GPENFaceRestore"], gpen_model=model, crops=crops)
+    pasted, mask, _ = run(nodes["GPENFacePasteBack"], image=image, faces=faces, restored=restored)
+    assert torch.equal(pasted, image) and not mask.any()
+    once, mask, report = run(nodes["GPENRestoreImage"], image=image, gpen_model=model)
+    assert torch.equal(once, image) and not mask.any() and "no face" in report
+
+
+def test_cancel_raises_the_hosts_own_exception(
+    host: Any, nodes: Any, model_file: str, picture: Any, run: Any, load: Any, cancelled: type[BaseException]
+) -> None:
+    model = load(nodes, model_file)
+    host.cancelled = True
+    with pytest.raises(cancelled):
+        run(nodes["GPENRestoreImage"], image=picture(), gpen_model=model)
+    with pytest.raises(cancelled):
+        run(nodes["GPENFaceRestore"], gpen_model=model, crops=torch.rand(2, 64, 64, 3))
+
+
+def test_inputs_are_never_written_into(nodes: Any, model_file: str, picture: Any, run: Any, load: Any) -> None:
+    model = load(nodes, model_file)
+    for image in (picture(1, 4), picture(2).half(), picture(1).permute(0, 2, 1, 3)):
+        before = image.clone()
+        result = run(nodes["GPENRestoreImage"], image=image, gpen_model=model)[0]
+        assert torch.equal(image, before)
+        assert result.shape == image.shape
+
+
+def test_alpha_is_kept(nodes: Any, model_file: str, picture: Any, run: Any, load: Any) -> None:
+    image = picture(1, 4)
+    result = run(nodes["GPENRestoreImage"], image=image, gpen_model=load(nodes, model_file))[0]
+    assert torch.equal(result[..., 3], image[..., 3])
+
+
+def test_load_images_empty_mask_counts_as_absent(
+    nodes: Any, model_file: str, picture: Any, run: Any, load: Any
+) -> None:
+    image, model = picture(), load(nodes, model_file)
+    plain = run(nodes["GPENRestoreImage"], image=image, gpen_model=model)
+    empty = run(nodes["GPENRestoreImage"], image=image, gpen_model=model, mask=torch.zeros(1, 64, 64))
+    assert torch.equal(plain[0], empty[0]) and plain[1].any()
+
+
+def test_mistakes_are_said(nodes: Any, model_file: str, picture: Any, run: Any, load: Any) -> None:
+    model, image = load(nodes, model_file), picture()
+    _, faces, *_ = run(nodes["GPENFaceDetect"], image=image)
+    with pytest.raises(ValueError, match="expected"):
+        run(nodes["GPENFacePasteBack"], image=image, faces=faces, restored=torch.rand(3, 64, 64, 3))
+    with pytest.raises(ValueError, match="expected"):
+        run(nodes["GPENFacePasteBack"], image=torch.rand(1, 160, 160, 3), faces=faces, restored=torch.rand(1, 8, 8, 3))
+    with pytest.raises(ValueError, match="NaN"):
+        run(nodes["GPENRestoreImage"], image=image * float("nan"), gpen_model=model)
+    with pytest.raises(ValueError, match="empty"):
+        run(nodes["GPENRestoreImage"], image=image[:0], gpen_model=model)
+    with pytest.raises(ValueError, match="select"):
+        run(nodes["GPENRestoreImage"], image=image, gpen_model=model, select="first")
+    with pytest.raises(TypeError, match="faces"):
+        run(nodes["GPENFacePasteBack"], image=image, faces=image, restored=image)
+
+
+def test_what_another_node_calls_gpen_model_is_refused(nodes: Any, picture: Any, run: Any) -> None:
+    for name, image in (("GPENRestoreImage", "image"), ("GPENFaceRestore", "crops")):
+        with pytest.raises(TypeError, match=r"expected what Load GPEN Model gives, got dict"):
+            run(nodes[name], gpen_model={}, **{image: picture()})
