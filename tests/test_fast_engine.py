@@ -150,6 +150,24 @@ def test_results_do_not_depend_on_what_ran_before(dtype: torch.dtype) -> None:
     assert torch.equal(engine(x), first)
 
 
+def test_an_engine_can_be_widened_and_narrowed() -> None:
+    """What a restorer does on overflow: the whole engine to float32; and a host that casts everything still runs."""
+    net = random_net(CONFIGS["64 px narrow"])
+    x = picture(net.config)
+    engine = build_engine(net.state_dict(), dtype=torch.bfloat16)
+    wide = copy.deepcopy(engine).float()
+    assert (engine.dtype, wide.dtype) == (torch.bfloat16, torch.float32)
+    assert error(wide(x), net(x)) < 3e-2  # of bfloat16 weights
+    narrow = build_engine(net.state_dict()).to(torch.bfloat16)
+    result = narrow(x)
+    assert result.dtype == torch.float32
+    assert error(result, net(x)) < 5e-2
+
+
+def test_no_face_at_all() -> None:
+    assert build_engine(random_net(CONFIGS["SR"]).state_dict())(torch.zeros(0, 3, 16, 16)).shape == (0, 3, 128, 128)
+
+
 def test_threads_may_share_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     strips_of(monkeypatch, 1 << 10)
     config = CONFIGS["64 px narrow"]

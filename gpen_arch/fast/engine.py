@@ -27,7 +27,6 @@ class FastGPEN(nn.Module):
 
     Attributes:
         config: what the weights say.
-        dtype: of the activations.
         declined: why the reference runs instead; None here.
     """
 
@@ -36,11 +35,15 @@ class FastGPEN(nn.Module):
     def __init__(self, folder: Folder, config: GPENConfig, dtype: torch.dtype) -> None:
         super().__init__()
         self.config = config
-        self.dtype = dtype
         self.encoder = Encoder(folder, config, dtype)
         self.synthesis = Synthesis(folder, config, dtype)
         self.requires_grad_(False)
         self.eval()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the activations; ``.float()`` widens the whole engine."""
+        return self.synthesis.constant.dtype
 
     @torch.no_grad()
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -50,6 +53,8 @@ class FastGPEN(nn.Module):
             ValueError: ``x`` is of another shape.
         """
         _check(x, self.config)
+        if len(x) == 0:
+            return x.new_empty(0, 3, self.config.out_size, self.config.out_size, dtype=torch.float32)
         group = max(1, 4 * whole_elements(x.device) // self._activations()) if x.device.type == "cpu" else len(x)
         if len(x) <= group:
             return self._run(x)
@@ -60,7 +65,7 @@ class FastGPEN(nn.Module):
         for above in self.config.levels[len(features) :]:
             noise = level_noise(self.config.channels_at(above), above).to(x.device, self.dtype)
             features.append(Features(noise.permute(0, 2, 3, 1).contiguous()))
-        return self.synthesis(z, features)
+        return self.synthesis(z, features).float()
 
     def _activations(self) -> int:
         """Activations of the largest map of one face."""

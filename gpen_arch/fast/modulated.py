@@ -43,7 +43,6 @@ class ModulatedConv(nn.Module):
         self.squares = nn.Parameter(squares, requires_grad=False)
         self.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
         self.register_buffer("taps", blur_taps(dtype))
-        self.dtype = dtype
         self.up = up
         self.scale_weights = scale_weights
 
@@ -53,9 +52,9 @@ class ModulatedConv(nn.Module):
         ``alternating``: the windows alternate the rows of two maps (:func:`kernels.alternates_rows`); only for scaled
         weights and without ``up``.
         """
-        demodulation = torch.rsqrt(style.square() @ self.squares.t() + 1e-8)  # [N,O]
+        demodulation = torch.rsqrt(style.square() @ self.squares.t().float() + 1e-8)  # [N,O]
         if not self.scale_weights:
-            return Prepared(self, self.weight, style.to(self.dtype), demodulation.to(self.dtype))
+            return Prepared(self, self.weight, style.to(self.bias.dtype), demodulation.to(self.bias.dtype))
         weight = self.weight * (SQRT2 * demodulation.t() * style)[:, :, None, None]
         phases = self.up and kernels.merges_blurs(weight.device)
         if phases:
@@ -64,7 +63,7 @@ class ModulatedConv(nn.Module):
             weight = weight.transpose(0, 1)
         elif alternating:
             weight = kernels.over_alternating_rows(weight)
-        return Prepared(self, weight.to(self.dtype, memory_format=torch.channels_last), None, None, phases)
+        return Prepared(self, weight.to(self.bias.dtype, memory_format=torch.channels_last), None, None, phases)
 
 
 class Prepared:

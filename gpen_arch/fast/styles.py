@@ -39,4 +39,4 @@ class Styles(nn.Module):
     def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """z [N,style] → one [N,I] a convolution, in the order of the prefixes."""
         z = z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
-        return self.modulation(self.mapping(z)).split(self.widths, dim=1)
+        return self.modulation(self.mapping(z)).float().split(self.widths, dim=1)
