@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..faces import Detector
 from ..models import OWN_FOLDER, ModelFileError, read_state_dict
 from ..models.formats import sniff_format
@@ -138,8 +140,9 @@ def _load_scrfd(path: Path) -> Detector:
         import onnxruntime
 
         with _logged_stdout():
+            import insightface
             from insightface.model_zoo import get_model
-    except ImportError as error:
+    except (ImportError, ValueError) as error:  # ValueError: compiled for another numpy, a common state of 0.7
         raise DetectorError(
             f"{path}: the detector insightface needs the packages insightface and onnxruntime ({error}); "
             "pip install insightface onnxruntime, or onnxruntime-gpu for NVIDIA."
@@ -154,12 +157,14 @@ def _load_scrfd(path: Path) -> Detector:
             # a negative ctx_id takes the session back to the CPU
             model.prepare(ctx_id=-1 if len(providers) == 1 else 0, input_size=(640, 640))
             running = model.session.get_providers()[0]
+            # insightface 0.7 runs the packs' own models, but not every other SCRFD: it shows at the first picture
+            model.detect(np.full((640, 640, 3), 127, np.uint8), input_size=(640, 640))
     except DetectorError:
         raise
     except Exception as error:  # onnxruntime has a class of its own for every kind of damage, below Exception alone
         raise DetectorError(
-            f"{path}: onnxruntime cannot load it ({' '.join(str(error).split())[:200]}); "
-            f"the file may be cut off, download it again: {_GET['insightface']}."
+            f"{path}: insightface {insightface.__version__} cannot run it ({' '.join(str(error).split())[:200]}); "
+            f"the file may be cut off, or insightface too old for it (pip install -U insightface): {_GET['insightface']}."
         ) from error
     if running == _CPU and len(providers) > 1:
         _logger.warning("%s is installed but did not start; the detector runs on the CPU", providers[0])
