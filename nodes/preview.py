@@ -69,7 +69,7 @@ def numbered_faces(images: torch.Tensor, faces: Faces, report: Report) -> list[I
 
 def _draw(picture: Image.Image, marked: Sequence[Marked], scale: float) -> None:
     draw = ImageDraw.Draw(picture)
-    line = max(1, round(max(picture.size) / 400))
+    line = max(1, round(max(picture.size) / 300))
     for mark in marked:
         colour = _CHOSEN if mark.chosen else _LEFT
         x0, y0, x1, y1 = (value * scale for value in mark.box)
@@ -79,7 +79,7 @@ def _draw(picture: Image.Image, marked: Sequence[Marked], scale: float) -> None:
             x, y, dot = x * scale, y * scale, 1.5 * line + 1.5
             draw.ellipse((x - dot, y - dot, x + dot, y + dot), fill=colour, outline=_DARK)
         if mark.number is not None:
-            _label(draw, str(mark.number), (x0, y0), colour, max(12, 9 * line))
+            _label(draw, str(mark.number), (x0, y0), colour, max(14, round(max(picture.size) / 30)))
 
 
 def _label(draw: ImageDraw.ImageDraw, text: str, corner: tuple[float, float], colour: tuple[int, ...], px: int) -> None:
