@@ -125,7 +125,7 @@ def write_made_up_weights(path: Path) -> None:
     import torch
     from safetensors.torch import save
 
-    from ..gpen_arch import GPEN, GPENConfig
+    from ..models.loading import GPEN, GPENConfig  # the floor below this one that builds networks
 
     torch.manual_seed(0)
     net = GPEN(GPENConfig.standard(64, channel_multiplier=1, narrow=1 / 32, style_dim=32, mapping_layers=2))
