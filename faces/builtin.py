@@ -23,12 +23,14 @@ from .landmark_net import (
     squares_of_boxes,
     squares_of_points,
 )
+from .large_faces import agree, propose_large_faces
 
 SMALLEST_BOX = 24  # pixels; the cascade's window, no face can be found below
 SCALE_STEP = 1.1  # between two sizes of the cascade's window
 STEP_RATIO = 1.5  # its stride in window pixels; with 1.1 it misses no more than 1.2 and 1.0 do, in 60 % of the time
 SAME_BOX = 0.4  # intersection over union from which raw boxes are one proposal
 SAME_FACE = 0.35  # distance of centres, in sides of the larger square, under which two answers are one face
+FOUND = 0.6  # score under which the cascade's best proposal is no face, and a large one is looked for without it
 _FACE_BOX = ((0.14, 0.06), (0.86, 0.94))  # the face's box on its well-placed square (u, v), as SCRFD would draw it
 
 
@@ -94,10 +96,16 @@ class BuiltinDetector:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(f"expected an RGB image (H, W, 3) uint8, got {image.shape} {image.dtype}")
         grey = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32) / np.float32(255)
-        proposals = merge_boxes(self._cascade_boxes(grey))
-        if not len(proposals):
-            return Detections.none()
-        squares, points, scores = self._judge(torch.from_numpy(grey), squares_of_boxes(torch.from_numpy(proposals)))
+        photo = torch.from_numpy(grey)
+        boxes = torch.from_numpy(merge_boxes(self._cascade_boxes(grey)))
+        squares, points, scores = self._judge(photo, squares_of_boxes(boxes))
+        if not (scores >= max(threshold, FOUND)).any() and min(grey.shape) >= SMALLEST_BOX:
+            large = propose_large_faces(self.net, photo)
+            judged = self._judge(photo, large)
+            stays = agree(judged[0], large)  # what is a face only at low resolution is none
+            squares, points, scores = (
+                torch.cat([old, new[stays]]) for old, new in zip((squares, points, scores), judged, strict=True)
+            )
         kept = _distinct(squares, scores, threshold)
         return Detections.of(_boxes(squares[kept]), points[kept].numpy(), scores[kept].numpy())
 

@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--run", type=Path, default=root / "training/runs/landmarks", help="where the checkpoint lies")
     parser.add_argument("--out", type=Path, default=root / "models/builtin/face-landmarks.safetensors")
     parser.add_argument("--no-faces", type=Path, help="a folder of further pictures without faces to learn from")
-    parser.add_argument("--steps", type=int, default=12000, help="length of the learning-rate schedule, in batches")
+    parser.add_argument("--steps", type=int, default=4000, help="length of the learning-rate schedule, in batches")
     parser.add_argument("--batch", type=int, default=96, help="examples a batch, half of them faces")
     parser.add_argument("--time-budget", type=float, default=3600.0, help="seconds; start again to go on")
     parser.add_argument("--threads", type=int, default=1)
@@ -177,4 +177,5 @@ def export(checkpoint: Path, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     halves = {key: value.half().contiguous() for key, value in average.items() if value.is_floating_point()}
     save_file(halves, out, metadata={"format": "pt", "what": "five face landmarks and a face logit"})
+    out.chmod(0o644)  # the library writes files that only their owner may read
     log.info("wrote %s, %d bytes", out, out.stat().st_size)
