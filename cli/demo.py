@@ -69,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
 def _model(named: str | None) -> Iterator[tuple[str, bool]]:
     """What ``--model`` is to be, and whether it is made up: so that nobody takes noise for the work of a network."""
     from ..models import BUILTIN_NAME, BUILTIN_PATH
+    from .made_up import write_made_up_weights
 
     if named is not None or BUILTIN_PATH.is_file():
         yield named or BUILTIN_NAME, False
@@ -118,15 +119,3 @@ def small_photo() -> bytes:
     out = io.BytesIO()
     photo.save(out, "JPEG", quality=JPEG_QUALITY)
     return out.getvalue()
-
-
-def write_made_up_weights(path: Path) -> None:
-    """A GPEN file of the smallest kind with random weights: it shows that the chain runs, and restores nothing."""
-    import torch
-    from safetensors.torch import save
-
-    from ..models.loading import GPEN, GPENConfig  # the floor below this one that builds networks
-
-    torch.manual_seed(0)
-    net = GPEN(GPENConfig.standard(64, channel_multiplier=1, narrow=1 / 32, style_dim=32, mapping_layers=2))
-    write_atomically(path, save({key: value.contiguous() for key, value in net.state_dict().items()}))

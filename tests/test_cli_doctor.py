@@ -13,6 +13,7 @@ from gpen_pack import models, restoration
 from gpen_pack.cli import demo, doctor, main
 from gpen_pack.cli.choosing import choose_model
 from gpen_pack.cli.decoding import read_picture
+from gpen_pack.cli.made_up import write_made_up_weights
 from gpen_pack.gpen_arch import GPEN, GPENConfig
 from gpen_pack.models import providers
 
@@ -22,7 +23,7 @@ def one_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A model folder with one small model, one broken file, and no others anywhere."""
     folder = tmp_path / "models"
     folder.mkdir()
-    demo.write_made_up_weights(folder / "tiny-2048.safetensors")
+    write_made_up_weights(folder / "tiny-2048.safetensors")
     (folder / "page.pth").write_text("<!DOCTYPE html>")
     files = [models.ModelFile(path, folder, path.name) for path in sorted(folder.iterdir())]
     monkeypatch.setattr(models, "default_folders", lambda: (folder, tmp_path / "absent"))
