@@ -49,7 +49,7 @@ def marks(faces: Faces, skipped: Sequence[FaceNote], frame: int) -> list[Marked]
 
 
 def to_picture(pixels: torch.Tensor, side: int) -> Image.Image:
-    """(H,W,3 or 4) float in 0…1 → a picture with a longer side of at most ``side`` pixels."""
+    """(H,W,3 or 4) float in 0…1 -> a picture with a longer side of at most ``side`` pixels."""
     step = max(1, max(pixels.shape[:2]) // (2 * side))  # so that an 8K frame is not copied whole
     small = pixels[::step, ::step, :3].detach().float().clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
     picture = Image.fromarray(small.contiguous().numpy())

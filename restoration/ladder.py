@@ -63,7 +63,7 @@ class Ladder:
             self._free_memory(working_bytes(self.restorer, min(faces, self.batch_size)))
 
     def restore(self, crops: torch.Tensor) -> torch.Tensor:
-        """(N,H,W,3) float in 0…1 → (N,S,S,3) float32 on the crops' device.
+        """(N,H,W,3) float in 0…1 -> (N,S,S,3) float32 on the crops' device.
 
         Raises:
             OutOfMemoryError: the last rung failed on a single face.

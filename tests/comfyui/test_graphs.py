@@ -30,7 +30,7 @@ def node(kind: str, **inputs: Any) -> dict[str, Any]:
 
 
 def restore_graph(photo: str, **more: Any) -> dict[str, Any]:
-    """Load Image → Restore Image → Save, the report as text; ``more`` are inputs of Restore Image."""
+    """Load Image -> Restore Image -> Save, the report as text; ``more`` are inputs of Restore Image."""
     inputs = {"image": ["1", 0], "gpen_model": ["2", 0], **DETECTION, **BLENDING, **PASTING, "scale": 1.0, **more}
     return {
         "1": node("LoadImage", image=photo),

@@ -14,7 +14,7 @@ _ROWS, _COLUMNS = (0.05, 0.5), (0.3, 0.6)  # of the astronaut's face, as fractio
 
 
 def swap(images: torch.Tensor) -> torch.Tensor:
-    """(N,H,W,3) → the same through uint8, with another face in the box."""
+    """(N,H,W,3) -> the same through uint8, with another face in the box."""
     swapped = images.mul(255).to(torch.uint8).float().div(255)
     rows = slice(*(int(part * images.shape[1]) for part in _ROWS))
     columns = slice(*(int(part * images.shape[2]) for part in _COLUMNS))
