@@ -14,7 +14,7 @@ from .collection import Faces
 from .detector import Detections, Detector
 from .merging import box_sides, join, merge, moved, take, turned_back, usable
 from .templates import template_points
-from .views import cut, resized, to_uint8, views
+from .views import FULL_DETAIL, cut, resized, to_uint8, views
 
 SUSPECT = 0.5  # of the threshold: where the first look has this score, the second decides
 CLEAR = 0.3  # from this score and the threshold on, all finds get their second look,
@@ -26,7 +26,7 @@ TURNED_BY = 0.01  # what a turned look is worth less: upright where both are abo
 LEANS_BY = 0.15  # what a look is worth less where the face lies on its side in it
 TURN_SIDE = 1056  # long side of a picture that is looked at turned, because nothing sure was found upright
 ROOM = 0.25  # of the long side: grey around a picture in which a whole-picture detector found nothing
-ROOMY_SIDE = 640  # long side of that picture; what fills it is large
+ROOMY_SIDE = 640  # its long side, with the room; what fills it is large
 STEADY = 0.1  # of the box's side: how far the two looks' landmarks may be apart, on average, to be averaged
 
 _logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def _find_by_views(frame: np.ndarray, detector: Detector, threshold: float) -> t
     scales = np.array([smaller.shape[1] / width, smaller.shape[0] / height])
     turned = []
     for quarters in (1, 2, 3):
-        seen, bad = _suspects(np.rot90(smaller, quarters).copy(), detector, threshold)
+        seen, bad = _suspects(np.rot90(smaller, quarters).copy(), detector, threshold, TURN_SIDE)
         seen = turned_back(seen, quarters, (smaller.shape[1], smaller.shape[0]))
         turned.append(moved(seen, np.zeros(2), scales))
         dropped += bad
@@ -107,10 +107,12 @@ def _find_by_views(frame: np.ndarray, detector: Detector, threshold: float) -> t
     return take(found, merge(found)), dropped
 
 
-def _suspects(frame: np.ndarray, detector: Detector, threshold: float) -> tuple[Detections, int]:
+def _suspects(
+    frame: np.ndarray, detector: Detector, threshold: float, detail: int = FULL_DETAIL
+) -> tuple[Detections, int]:
     """What may be a face in any view of the frame, one detection a face, the best first; and the degenerate ones."""
     parts, dropped = [], 0
-    for view in views(frame):
+    for view in views(frame, detail):
         seen = detector.detect(view.picture, max(SUSPECT * threshold, ASK))
         good = usable(seen)
         dropped += int((~good).sum())
@@ -174,7 +176,8 @@ def _find_whole(frame: np.ndarray, detector: Detector, threshold: float) -> tupl
     height, width = frame.shape[:2]
     largest = int(getattr(detector, "input_size", max(height, width)))
     dropped = 0
-    for quarters, side, room in ((0, largest, 0.0), *((turn, min(largest, ROOMY_SIDE), ROOM) for turn in range(4))):
+    roomy = min(largest, ROOMY_SIDE) / (1 + 2 * ROOM)
+    for quarters, side, room in ((0, largest, 0.0), *((turn, roomy, ROOM) for turn in range(4))):
         scale = min(1.0, side / max(height, width))
         picture = resized(frame, (max(1, round(width * scale)), max(1, round(height * scale))))
         scales = np.array([picture.shape[1] / width, picture.shape[0] / height])

@@ -67,14 +67,16 @@ def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.ascontiguousarray(scaled[0].permute(1, 2, 0).numpy())
 
 
-def level_scales(height: int, width: int) -> list[float]:
+def level_scales(height: int, width: int, detail: int = FULL_DETAIL) -> list[float]:
     """The scales to look at a frame at, fine to coarse, each about half of the one before.
+
+    detail: long side up to which a small frame is enlarged, ``MOST_ENLARGED`` times at most.
 
     Every long side but the first is one that whole tiles cover: 1056, 2016, 3936, …, then 576, 288 and 144 in one view.
     Both networks see faces well whose box is 20 to 300 pixels wide, so each face is well seen at three levels or more.
     """
     long = max(height, width)
-    finest = min(max(FULL_DETAIL / long, 1.0), MOST_ENLARGED)
+    finest = min(max(detail / long, 1.0), MOST_ENLARGED)
     while _tile_count(height * finest) * _tile_count(width * finest) > MOST_TILES:
         finest *= 0.9
     sides = [float(SMALLEST_LEVEL), 2.0 * SMALLEST_LEVEL, float(CANVAS - 2 * MARGIN)]
@@ -86,11 +88,11 @@ def level_scales(height: int, width: int) -> list[float]:
     return [finest, *reversed(coarser)]
 
 
-def views(frame: np.ndarray) -> Iterator[View]:
+def views(frame: np.ndarray, detail: int = FULL_DETAIL) -> Iterator[View]:
     """All views of a frame (H, W, 3) uint8, fine to coarse, each level made from the one before."""
     height, width = frame.shape[:2]
     level = frame
-    for scale in level_scales(height, width):
+    for scale in level_scales(height, width, detail):
         level = resized(level, (max(1, round(width * scale)), max(1, round(height * scale))))
         yield from tiles(level, np.array([level.shape[1] / width, level.shape[0] / height]))
 
