@@ -24,7 +24,7 @@ def load_detector(name: str, keeper: Any) -> Detector:
         DetectorError: no such detector, or its file cannot be read.
     """
     folders = host.detector_folders()
-    files = [] if name == "builtin" else [path for kind, path in detector_files(folders) if name in ("auto", kind)]
+    files = [] if name == "builtin" else [file.path for file in detector_files(folders) if name in ("auto", file.kind)]
     key = (name, *map(_signature, files))  # a new or replaced file makes another session
     detector = _sessions.get(key)
     if detector is None:

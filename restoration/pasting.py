@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from ..faces import Faces, paste_faces
+from ..faces import Faces, check_mask_shape, fit_mask, paste_into
 from .callbacks import CheckCancel, OnProgress, never_cancelled, no_progress
 from .checks import check_finite, check_fraction, check_images
 from .finding import note_faces
@@ -48,14 +48,29 @@ def paste(
         raise TypeError(f"faces: expected what Detect Faces (GPEN) gives, got {type(faces).__name__}")
     check_fraction(feather, "feather", 0.5)
     report = Report(frames=len(image), faces_pasted=len(faces))
+    faces = faces.matched_to(image)
+    check_mask_shape(mask_shape)
     if len(faces):
         check_images(restored, "restored")
+        if len(restored) != len(faces):
+            raise ValueError(
+                f"restored: expected {len(faces)} pictures, one a face in the order of the crops, got {len(restored)}"
+            )
         for index in range(len(restored)):
             check_finite(restored[index], f"restored, face {index}")
-        restored = restored[..., :3]
-    check_cancel()
-    with report.stage("paste", image.device):
-        pasted, weights = paste_faces(image, faces, restored, feather=feather, mask_shape=mask_shape, mask=mask)
-    on_progress(len(image), len(image), None)
+    user_masks = fit_mask(mask, len(image), faces.image_size) if mask is not None and len(faces) else None
+    pasted = image.detach().to(torch.float32, copy=bool(len(faces)), memory_format=torch.contiguous_format)
+    weights = torch.zeros(image.shape[:3], device=image.device)
+    for index in range(len(image)):
+        check_cancel()
+        own = (faces.frame_indices == index).nonzero().flatten()
+        user_mask = None if user_masks is None else user_masks[min(index, len(user_masks) - 1)]
+        if len(own):
+            with report.stage("paste", image.device):
+                paste_into(
+                    pasted[index], weights[index], faces[own], restored[own.to(restored.device)], feather, mask_shape,
+                    user_mask=user_mask,
+                )  # fmt: skip
+        on_progress(index + 1, len(image), None)
     note_faces(report, faces, "restored")
     return Pasted(pasted, weights, report)

@@ -120,6 +120,25 @@ def test_pictures_as_neighbours_give_them(comfyui: Any, photo: str, original: np
         assert_only_the_face_changed(original, after[..., :3], levels=1 if habit == "fp16" else 0)
 
 
+@pytest.mark.parametrize(
+    ("detector", "name"), [("insightface", "scrfd_500m_bnkps.onnx"), ("yunet", "face_detection_yunet_2026may.onnx")]
+)
+def test_a_detector_is_found_once_its_file_is_there(
+    comfyui: Any, shared: Path, photo: str, original: np.ndarray, detector: str, name: str
+) -> None:
+    graph = restore_graph(photo, detector=detector)
+    with pytest.raises(RuntimeError, match=detector):
+        comfyui.run(graph)
+    file = comfyui.base / "models/gpen" / name
+    file.write_bytes((shared / "detectors" / name).read_bytes())
+    try:
+        outputs = comfyui.run(graph)
+    finally:
+        file.unlink()
+    assert f"detector: {detector}" in outputs["5"]["text"][0]
+    assert_only_the_face_changed(original, pictures(comfyui, outputs)[0])
+
+
 def test_no_face_is_no_error(comfyui: Any, photo: str) -> None:
     graph = restore_graph(photo)
     graph["9"] = node("TestBadImage", image=["1", 0], habit="no face")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -39,13 +40,13 @@ def test_a_new_detector_file_makes_a_new_session(
 ) -> None:
     from gpen_pack.nodes import detector_sessions
 
-    files: list[tuple[str, Path]] = []
+    files: list[Any] = []
     monkeypatch.setattr(detector_sessions, "detector_files", lambda folders: files)
     node = nodes["GPENRestoreImage"]()
     before = detector_sessions.load_detector("auto", keeper=node)
     builtin = detector_sessions.load_detector("builtin", keeper=nodes["GPENFaceDetect"]())
     (tmp_path / "yunet.onnx").write_bytes(b"x")
-    files.append(("yunet", tmp_path / "yunet.onnx"))
+    files.append(SimpleNamespace(kind="yunet", path=tmp_path / "yunet.onnx"))
     assert detector_sessions.load_detector("insightface", keeper=nodes["GPENFaceDetect"]()) is not before
     assert detector_sessions.load_detector("auto", keeper=node) is not before
     assert builtin is not before

@@ -91,3 +91,21 @@ def test_what_another_node_calls_gpen_model_is_refused(nodes: Any, picture: Any,
     for name, image in (("GPENRestoreImage", "image"), ("GPENFaceRestore", "crops")):
         with pytest.raises(TypeError, match=r"expected what Load GPEN Model gives, got dict"):
             run(nodes[name], gpen_model={}, **{image: picture()})
+
+
+def test_cancel_stops_between_the_frames_of_a_paste(
+    host: Any, nodes: Any, picture: Any, run: Any, cancelled: Any
+) -> None:
+    image = picture(3)
+    crops, faces, *_ = run(nodes["GPENFaceDetect"], image=image)
+    before = len(host.progress)
+
+    class Impatient(list):  # type: ignore[type-arg]
+        def append(self, entry: Any) -> None:
+            super().append(entry)
+            host.cancelled = True
+
+    host.progress = Impatient(host.progress)
+    with pytest.raises(cancelled):
+        run(nodes["GPENFacePasteBack"], image=image, faces=faces, restored=crops)
+    assert len(host.progress) == before + 1, "one frame more than it took to notice"
