@@ -122,7 +122,11 @@ def test_ctrl_c_in_a_running_process(oddly_named: Path, model: Path, tmp_path: P
         (tmp_path / "in").mkdir(exist_ok=True)
         (tmp_path / f"in/{index:03}.png").write_bytes(noise(200))
     command = [sys.executable, oddly_named, "restore", "in", "-o", "out", "--model", model, "--aligned", "--json"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # a test run started in the background ignores the signal, and so would its children
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:  # fmt: skip
         assert process.stdout is not None and process.stderr is not None
         first = process.stdout.readline()
         time.sleep(0.05)  # somewhere in the next picture

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from gpen_pack import gpen_arch
 from gpen_pack.gpen_arch import GPEN, GPENConfig
-from gpen_pack.models import RestoreError, load_gpen
+from gpen_pack.models import RestoreError, load_gpen, loading
 from gpen_pack.models.torch_restorer import TorchRestorer
 from torch import nn
 
@@ -114,7 +113,7 @@ def test_the_wide_network_comes_from_the_file_again(path: Path, monkeypatch: pyt
         engine.dtype = dtype  # it takes float32 whatever it computes in
         return engine
 
-    monkeypatch.setattr(gpen_arch, "build_engine", build_engine, raising=False)
+    monkeypatch.setattr(loading, "build_engine", build_engine)
     restorer = load_gpen(path, dtype=torch.float16)
     assert torch.equal(restorer.restore(torch.rand(2, 64, 64, 3)), torch.full((2, 64, 64, 3), 0.5))
     assert restorer.module.seen[0].dtype == torch.float32
@@ -127,7 +126,7 @@ def test_an_engine_that_declined_is_said(path: Path, monkeypatch: pytest.MonkeyP
         engine.declined = "the blur kernels are others"
         return engine
 
-    monkeypatch.setattr(gpen_arch, "build_engine", build_engine, raising=False)
+    monkeypatch.setattr(loading, "build_engine", build_engine)
     assert "the blur kernels are others" in load_gpen(path).warnings[0]
 
 
@@ -163,6 +162,6 @@ def test_there_is_one_place_for_a_faster_engine(path: Path, monkeypatch: pytest.
         built.append((config, dtype))
         return Constant(0.0, 64)
 
-    monkeypatch.setattr(gpen_arch, "build_engine", build_engine, raising=False)
+    monkeypatch.setattr(loading, "build_engine", build_engine)
     assert torch.equal(load_gpen(path).restore(torch.rand(1, 64, 64, 3)), torch.full((1, 64, 64, 3), 0.5))
     assert built == [(CONFIG, torch.float32)]

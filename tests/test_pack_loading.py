@@ -30,7 +30,8 @@ sys.modules[name] = module
 spec.loader.exec_module(module)
 new = set(sys.modules) - before
 real = os.path.realpath(folder) + os.sep
-ours = [m for m in new if os.path.realpath(getattr(sys.modules[m], "__file__", None) or "").startswith(real) and "site-packages" not in str(sys.modules[m])]
+files = {m: os.path.realpath(getattr(sys.modules[m], "__file__", None) or "") for m in new}
+ours = [m for m, file in files.items() if file.startswith(real) and "site-packages" not in file]
 print(json.dumps({
     "nodes": sorted(module.NODE_CLASS_MAPPINGS),
     "display": sorted(module.NODE_DISPLAY_NAME_MAPPINGS),

@@ -71,7 +71,8 @@ def picture(*names: str, height: int = 160, width: int = 200, channels: int = 3)
 
 def run(image: torch.Tensor, **options: Any) -> Any:
     options.setdefault("fidelity", 0.0)
-    return restore_image(image, options.pop("restorer", Inverter()), options.pop("detector", SquareDetector()), **options)
+    restorer, detector = options.pop("restorer", Inverter()), options.pop("detector", SquareDetector())
+    return restore_image(image, restorer, detector, **options)
 
 
 def centre(image: torch.Tensor, name: str, frame: int = 0, scale: float = 1) -> torch.Tensor:
