@@ -18,7 +18,7 @@ from .views import FULL_DETAIL, cut, resized, to_uint8, views
 
 SUSPECT = 0.5  # of the threshold: where the first look has this score, the second decides
 CLEAR = 0.3  # from this score and the threshold on, all finds get their second look,
-MOST_SUSPECTS = 64  # of the others so many a frame, the best ones; noise and foliage have thousands
+MOST_SUSPECTS = 256  # of the others so many a frame, the best ones; noise and foliage have thousands
 SURE = 0.75  # where no face has this score, the whole picture is looked at turned, too
 UPRIGHT = 0.8  # a face with this score that does not lean needs no turned close-ups: upside down none reaches it
 CLOSE = 0.1  # a turned close-up with a score less than this below the upright one gets a second one
@@ -131,33 +131,44 @@ def _confirmed(frame: np.ndarray, suspects: Detections, detector: Detector, thre
     clear = int((suspects.scores >= max(threshold, CLEAR)).sum())
     suspects = take(suspects, np.arange(min(len(suspects), clear + MOST_SUSPECTS)))
     looks = look_again(frame, suspects.boxes, [(0,)] * len(suspects), detector)
-    pairs: list[tuple[int, int, Detections]] = []  # suspect, quarter turns, the mean of two looks
-    doubts: list[int] = []
-    for i, seen in enumerate(looks):
-        if 0 in seen:
-            pairs.append((i, 0, _mean(take(suspects, [i]), seen[0])))
-        if 0 not in seen or pairs[-1][2].scores[0] < UPRIGHT or leaning(pairs[-1][2], 0):
-            doubts.append(i)
-    again: list[tuple[int, int]] = []
+    upright = {i: _mean(take(suspects, [i]), seen[0]) for i, seen in enumerate(looks) if 0 in seen}
+    sure = {i for i, face in upright.items() if face.scores[0] >= UPRIGHT and not leaning(face, 0)}
+    doubts = [i for i in range(len(suspects)) if i not in sure]
     turned = look_again(frame, suspects.boxes[doubts], [(1, 2, 3)] * len(doubts), detector)
     for i, seen in zip(doubts, turned, strict=True):
-        upright = float(looks[i][0].scores[0]) if 0 in looks[i] else 0.0
-        again += [(i, turn) for turn, face in seen.items() if face.scores[0] > upright - CLOSE]
         looks[i].update(seen)
-    # the first look took these for upright, so it says nothing about them: they get another one, turned
-    boxes = join([looks[i][turn] for i, turn in again]).boxes
-    second = look_again(frame, boxes, [(turn,) for _, turn in again], detector)
-    for (i, turn), seen in zip(again, second, strict=True):
-        if turn in seen:
-            pairs.append((i, turn, _mean(looks[i][turn], seen[turn])))
-    best: dict[int, tuple[float, Detections]] = {}
-    for i, turn, face in pairs:
-        sure = float(face.scores[0]) - TURNED_BY * (turn > 0) - LEANS_BY * leaning(face, turn)
-        if i not in best or sure > best[i][0]:
-            best[i] = sure, face
-    faces = join([face for _, face in best.values()])
-    faces = take(faces, usable(faces) & (faces.scores >= threshold))
-    return take(faces, merge(faces))
+    settled = _turned(frame, [(looks[i], upright.get(i)) for i in doubts], detector)
+    found = join([upright[i] for i in sorted(sure)] + [face for face in settled if face is not None])
+    found = take(found, usable(found) & (found.scores >= threshold))
+    return take(found, merge(found))
+
+
+def _turned(
+    frame: np.ndarray, doubts: list[tuple[dict[int, Detections], Detections | None]], detector: Detector
+) -> list[Detections | None]:
+    """Which way up doubtful faces are: the surest after a second close-up in every turn that may be the right one.
+
+    doubts: for each its close-ups by quarter turns, and the mean of the first look and the upright close-up, if any.
+    """
+    asked: list[tuple[int, int]] = []
+    for i, (seen, _) in enumerate(doubts):
+        least = float(seen[0].scores[0]) - CLOSE if 0 in seen else 0.0
+        asked += [(i, turn) for turn, face in seen.items() if turn == 0 or face.scores[0] > least]
+    boxes = join([doubts[i][0][turn] for i, turn in asked]).boxes
+    best: list[Detections | None] = [upright for _, upright in doubts]
+    surest = [0.0] * len(doubts)
+    for (i, turn), again in zip(asked, look_again(frame, boxes, [(turn,) for _, turn in asked], detector), strict=True):
+        if turn not in again:
+            continue
+        close = _mean(doubts[i][0][turn], again[turn])
+        sureness = float(close.scores[0]) - TURNED_BY * (turn > 0) - LEANS_BY * leaning(close, turn)
+        if sureness > surest[i]:
+            surest[i], best[i] = sureness, close
+            upright = doubts[i][1]
+            if turn == 0 and upright is not None:  # all three looks; the first one's turn was right
+                scores = (2 * upright.scores + again[0].scores) / 3
+                best[i] = Detections(upright.boxes, upright.landmarks, scores)
+    return best
 
 
 def _mean(first: Detections, second: Detections) -> Detections:

@@ -164,7 +164,8 @@ def _load_scrfd(path: Path) -> Detector:
     except Exception as error:  # onnxruntime has a class of its own for every kind of damage, below Exception alone
         raise DetectorError(
             f"{path}: insightface {insightface.__version__} cannot run it ({' '.join(str(error).split())[:200]}); "
-            f"the file may be cut off, or insightface too old for it (pip install -U insightface): {_GET['insightface']}."
+            "the file may be cut off, or insightface too old for it (pip install -U insightface): "
+            f"{_GET['insightface']}."
         ) from error
     if running == _CPU and len(providers) > 1:
         _logger.warning("%s is installed but did not start; the detector runs on the CPU", providers[0])
