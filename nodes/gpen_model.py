@@ -10,6 +10,7 @@ import torch
 
 from ..models import Restorer, load_gpen
 from ..models.loading import best_dtype
+from ..models.restorer import default_batch_size
 from ..restoration import Rung
 from . import host
 
@@ -79,5 +80,6 @@ def read_model(path: Path, precision: str, *, on_cpu: bool = False, cpu_fallback
     # what is best is asked of the device that it will run on, not of the CPU that it waits on
     dtype = _DTYPES[precision] or (None if onnx else best_dtype(target))
     restorer = load_gpen(path, device=target if onnx else "cpu", dtype=dtype)
+    restorer.batch_size = default_batch_size(restorer.config.out_size, target)
     patcher = None if restorer.module is None else host.patcher(restorer.module, target, on_cpu=on_cpu)
     return GpenModel(path, restorer, patcher, precision, cpu_fallback)

@@ -94,3 +94,32 @@ def test_a_detectors_file_in_the_folder_is_not_offered(host: Any, nodes: Any, mo
     (Path(host.models_dir) / "gpen" / "face_detection_yunet_2026may.onnx").write_bytes(b"x")
     names = nodes["GPENModelLoader"].INPUT_TYPES()["required"]["model_name"][0]
     assert model_file in names and not any("yunet" in name for name in names)
+
+
+def test_the_list_is_made_without_network_and_without_new_folders(
+    host: Any, nodes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import socket
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("INPUT_TYPES reached for the network")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    for node in nodes.values():
+        node.INPUT_TYPES()
+    assert not Path(host.models_dir).exists(), "a folder was made"
+
+
+def test_folders_of_extra_model_paths_are_kept_and_listed(host: Any, nodes: Any, tmp_path: Path) -> None:
+    from gpen_pack.nodes import host as real
+
+    extra = tmp_path / "elsewhere"
+    extra.mkdir()
+    (extra / "mine.safetensors").write_bytes(b"x")
+    host.folder_names_and_paths["gpen"] = ([str(extra)], {".custom"})
+    host.folder_names_and_paths["facerestore_models"] = ([str(tmp_path / "reactor")], {".pth"})
+    real.register_folder()
+    paths, extensions = host.folder_names_and_paths["gpen"]
+    assert str(extra) in paths and {".custom", ".onnx", ".safetensors", ".pth", ".pt"} <= extensions
+    assert host.folder_names_and_paths["facerestore_models"] == ([str(tmp_path / "reactor")], {".pth"})
+    assert "mine.safetensors" in nodes["GPENModelLoader"].INPUT_TYPES()["required"]["model_name"][0]

@@ -109,3 +109,29 @@ def test_cancel_stops_between_the_frames_of_a_paste(
     with pytest.raises(cancelled):
         run(nodes["GPENFacePasteBack"], image=image, faces=faces, restored=crops)
     assert len(host.progress) == before + 1, "one frame more than it took to notice"
+
+
+def test_results_take_the_hosts_intermediate_type(
+    nodes: Any, model_file: str, picture: Any, run: Any, load: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    management = sys.modules["comfy.model_management"]
+    monkeypatch.setattr(management, "intermediate_dtype", lambda: torch.float16, raising=False)
+    image, mask, _ = run(nodes["GPENRestoreImage"], gpen_model=load(nodes, model_file), image=picture())
+    assert image.dtype == mask.dtype == torch.float16
+
+
+def test_faces_of_other_frames_or_another_aspect_are_refused(nodes: Any, picture: Any, run: Any) -> None:
+    crops, faces, *_ = run(nodes["GPENFaceDetect"], image=picture(2))
+    paste = nodes["GPENFacePasteBack"]
+    with pytest.raises(ValueError, match=r"expected 2 frame\(s\)"):
+        run(paste, image=picture(3), faces=faces, restored=crops)
+    with pytest.raises(ValueError, match="aspect"):
+        run(paste, image=picture(2)[:, :, :80], faces=faces, restored=crops)
+    with pytest.raises(ValueError, match="expected 2 pictures, one a face"):
+        run(paste, image=picture(2), faces=faces, restored=crops[:1])
+    with pytest.raises(ValueError, match=r"restored, face 1: .* NaN"):
+        broken = crops.clone()
+        broken[1] = float("nan")
+        run(paste, image=picture(2), faces=faces, restored=broken)
