@@ -13,7 +13,9 @@ from .callbacks import FreeMemory
 from .report import Report
 
 _log = logging.getLogger(__name__)
-_BYTES_PER_PIXEL = 100  # of activations for every output pixel and byte of a value, as measured at 2048 px
+# values for every pixel of the output's side, once and for every face, and bytes of a value beside the activations':
+# above what the fast engine holds at 256 to 2048 px on an accelerator, by a margin for the convolutions' own needs
+_FIXED, _PER_FACE, _FLOAT32_SHARE = 272_000, 75_000, 0.3
 _SAID = ("out of memory", "can't allocate memory", "failed to allocate memory", "cannot allocate memory")
 
 
@@ -129,4 +131,5 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def working_bytes(restorer: Restorer, faces: int = 1) -> int:
     """Memory that so many faces need on the restorer's device beside the weights, estimated from the output's size."""
-    return faces * restorer.config.out_size**2 * _BYTES_PER_PIXEL * restorer.dtype.itemsize
+    value = restorer.dtype.itemsize + _FLOAT32_SHARE
+    return int(value * restorer.config.out_size * (_FIXED + _PER_FACE * faces))

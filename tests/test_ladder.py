@@ -31,7 +31,7 @@ class Narrow:
     def restore(self, crops: torch.Tensor) -> torch.Tensor:
         self.calls.append(len(crops))
         if len(crops) > self.fits:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB")
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB")
         return torch.full((len(crops), 32, 32, 3), crops.mean().item())
 
 
@@ -84,7 +84,7 @@ def test_other_errors_pass() -> None:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (torch.cuda.OutOfMemoryError("CUDA out of memory"), True),
         (MemoryError(), True),
         (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried"), True),
         (RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"), True),

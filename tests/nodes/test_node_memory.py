@@ -72,7 +72,7 @@ def test_out_of_memory_goes_down_to_the_cpu_and_says_so(
     model.patcher.load_device = torch.device("cuda")
 
     def fails(crops: torch.Tensor) -> torch.Tensor:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(model.restorer, "restore", fails)
     from gpen_pack.nodes import gpen_model
