@@ -48,7 +48,7 @@ class GPENFaceDetect:
         }
 
     @classmethod
-    def VALIDATE_INPUTS(cls, select: str | None) -> bool | str:
+    def VALIDATE_INPUTS(cls, select: str | None = None) -> bool | str:
         """True, or what may be typed into ``select``."""
         return inputs.why_no_selection(select) or True
 

@@ -53,7 +53,7 @@ class GPENModelLoader:
         }
 
     @classmethod
-    def VALIDATE_INPUTS(cls, model_name: str | None) -> bool | str:
+    def VALIDATE_INPUTS(cls, model_name: str | None = None) -> bool | str:
         """True, or the sentence that says where to put which file. None: the name comes through a noodle."""
         return (model_name is not None and model_list.why_no_model(model_name)) or True
 

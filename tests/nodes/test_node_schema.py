@@ -80,12 +80,12 @@ def test_select_is_checked_before_the_graph_runs(nodes: Any) -> None:
     for name in ("GPENFaceDetect", "GPENRestoreImage"):
         check = nodes[name].VALIDATE_INPUTS
         assert check(select="0, 2-3") is True
-        assert check(select=None) is True, "a linked value is not known yet"
+        assert check() is True, "a linked value is left out"
         assert "select must be all" in check(select="first")
 
 
 def test_a_linked_model_name_is_checked_when_it_runs(nodes: Any, model_file: str, load: Any) -> None:
-    assert nodes["GPENModelLoader"].VALIDATE_INPUTS(model_name=None) is True
+    assert nodes["GPENModelLoader"].VALIDATE_INPUTS() is True
     with pytest.raises(FileNotFoundError, match=r"GPEN-BFR-512\.pth.*huggingface"):
         load(nodes, "GPEN-BFR-512.pth")
 
