@@ -447,3 +447,19 @@ def test_a_sheet_of_portraits_large_and_tiny(name: str, shared: Path, real: Call
         nearest = torch.cdist(wanted.mean(1), found.landmarks.mean(1)).argmin(1)
         off = torch.linalg.norm(wanted - found.landmarks[nearest], dim=-1).mean(1) / eye_distances(wanted)
         assert off.max() < 0.3 and off.median() < 0.15, off
+
+
+@pytest.mark.parametrize("name", ["insightface", "yunet"])
+def test_upside_down_portraits_that_networks_take_for_upright(
+    name: str, shared: Path, real: Callable[[str], Detector]
+) -> None:
+    """Both see these, wrongly turned, with scores of 0.6 to 0.83 at the first look."""
+    for file in ("C001097.jpg", "G000574.jpg", "M001120.jpg", "D000388.jpg", "H001043.jpg"):
+        image = photo(shared / "portraits" / file)
+        points = detect_faces(image, real(name)).landmarks[0]
+        for quarters in (1, 2):
+            points = torch.stack([points[:, 1], image.shape[3 - quarters] - points[:, 0]], 1)
+            turned = detect_faces(torch.rot90(image, quarters, (1, 2)), real(name))
+            assert len(turned) == 1, (file, quarters)
+            off = torch.linalg.norm(turned.landmarks[0] - points, dim=-1).mean()
+            assert off / torch.linalg.norm(points[1] - points[0]) < 0.15, (file, quarters, off)
