@@ -10,7 +10,7 @@ import threading
 import pytest
 import torch
 from gpen_pack.gpen_arch import GPEN, ConfigError, GPENConfig
-from gpen_pack.gpen_arch.fast import FastGPEN, ReferenceEngine, build_engine, kernels
+from gpen_pack.gpen_arch.fast import CudaGraphs, FastGPEN, ReferenceEngine, build_engine, kernels
 from gpen_pack.gpen_arch.fast.rows import RowStrip, row_windows
 from gpen_pack.gpen_arch.ops import fir_kernel, upfirdn2d
 from torch.nn import functional as F
@@ -306,3 +306,28 @@ def test_row_strips_give_every_row_its_neighbours_once(steps: tuple[int, ...]) -
     assert seen == list(range(1, 8))
     padded = F.pad(data, (0, 0, 0, 0, 1, 1))
     assert [w.shape[1] - 2 for w in row_windows(padded, 3)] == [3, 3, 1]
+
+
+def test_cuda_graphs_decline_by_name_and_answer_all_the_same() -> None:
+    net = random_net(CONFIGS["64 px narrow"])
+    engine = build_engine(net.state_dict())
+    graphs = CudaGraphs(engine)
+    x = picture(net.config)
+    assert torch.equal(graphs(x), engine(x))
+    assert graphs.declined is not None
+    assert "cpu" in graphs.declined
+    sr = CudaGraphs(build_engine(random_net(CONFIGS["SR"]).state_dict()))
+    assert "SR" in str(sr.why_not(picture(CONFIGS["SR"])))
+
+
+def test_recordings_are_dropped_when_any_weight_moves() -> None:
+    engine = build_engine(random_net(CONFIGS["no mapping"]).state_dict())
+    graphs = CudaGraphs(engine)
+    graphs.forget_if_moved()
+    graphs._recordings[(torch.Size([1]), torch.float32)] = None  # pyright: ignore[reportArgumentType] - only counted
+    graphs.forget_if_moved()
+    assert len(graphs._recordings) == 1
+    moved = next(engine.parameters())
+    moved.data = moved.data.clone()
+    graphs.forget_if_moved()
+    assert not graphs._recordings

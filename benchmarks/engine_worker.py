@@ -1,0 +1,162 @@
+"""One contender of ``benchmarks/engine.py`` in a process of its own, so that its peak memory is its own.
+
+Prints a line of JSON when it is ready, then one for every line that it reads: the seconds that a face took. An empty
+line ends it, and its last word is the peak resident memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import importlib
+import importlib.machinery
+import importlib.util
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+ROOT = Path(__file__).resolve().parents[1]
+CONTENDERS = ("floor", "reference fp32", "onnxruntime fp32", "fast fp32", "fast bf16")
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def pack(module: str) -> Any:
+    """A module of the pack, whatever its folder is called."""
+    if "gpen_pack" not in sys.modules:
+        spec = importlib.machinery.ModuleSpec("gpen_pack", None, is_package=True)
+        spec.submodule_search_locations = [str(ROOT)]
+        sys.modules["gpen_pack"] = importlib.util.module_from_spec(spec)
+    return importlib.import_module(f"gpen_pack.{module}")
+
+
+def random_network(size: int, config: Any = None) -> Any:
+    """The reference of the published ``size`` (or of ``config``), every tensor drawn, the zeros of training too."""
+    arch = pack("gpen_arch")
+    torch.manual_seed(0)
+    net = arch.GPEN(config or arch.GPENConfig.standard(size)).eval().requires_grad_(False)
+    for parameter in net.parameters():
+        parameter.add_(torch.randn_like(parameter) * 0.1)
+    return net
+
+
+def picture(size: int, batch: int = 1) -> torch.Tensor:
+    """[N,3,size,size] in [-1, 1]: smooth, with some noise."""
+    generator = torch.Generator().manual_seed(1)
+    coarse = torch.rand(batch, 3, 16, 16, generator=generator) * 2 - 1
+    smooth = F.interpolate(coarse, (size, size), mode="bicubic")
+    return (smooth + torch.randn(smooth.shape, generator=generator) * 0.05).clamp(-1, 1)
+
+
+def export_onnx(net: Any, path: Path) -> None:
+    """The readable network as ONNX; its resampling is spelt as (transposed) convolutions for the exporter."""
+    layers = pack("gpen_arch.layers")
+
+    def upfirdn2d(x: torch.Tensor, kernel: torch.Tensor, *, up: int = 1, pad: tuple[int, int] = (0, 0)) -> torch.Tensor:
+        weight = kernel.detach()[None, None].repeat(x.shape[1], 1, 1, 1)
+        if up == 1:
+            return F.conv2d(x, weight, padding=pad[0], groups=x.shape[1])  # all blurs pad alike on both sides
+        return F.conv_transpose2d(x, weight, stride=2, padding=1, groups=x.shape[1])  # pad (2, 1)
+
+    original, layers.upfirdn2d = layers.upfirdn2d, upfirdn2d
+    try:
+        size = net.config.in_size
+        x = torch.zeros(1, 3, size, size)
+        torch.onnx.export(net, (x,), str(path), input_names=["input"], dynamo=False, opset_version=17)
+    finally:
+        layers.upfirdn2d = original
+
+
+def contender(name: str, size: int, threads: int, weights: Path) -> Callable[[], Any]:
+    """A call that restores one face and returns the picture."""
+    x = picture(size)
+    if name.startswith("onnxruntime"):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(str(weights), options, providers=["CPUExecutionProvider"])
+        return lambda: torch.from_numpy(session.run(None, {"input": x.numpy()})[0])
+    state = torch.load(weights, weights_only=True, mmap=True)
+    if name.startswith("reference"):
+        arch = pack("gpen_arch")
+        net = arch.GPEN(arch.GPENConfig.from_state_dict(state)).eval().requires_grad_(False)
+        net.load_state_dict(state)
+        return lambda: net(x)
+    engine = pack("gpen_arch.fast").build_engine(state, dtype=DTYPES[name.split()[1]])
+    del state
+    return lambda: engine(x)
+
+
+def rates(clock: Callable[[], float]) -> dict[str, float]:
+    """What this machine reaches in GFLOP/s: a large matrix product, and the best of the convolution library."""
+
+    def fastest(call: Callable[[], Any]) -> float:
+        call()
+        seconds = []
+        for _ in range(7):
+            start = clock()
+            call()
+            seconds.append(clock() - start)
+        return min(seconds)  # a rate of the hardware, not of what else runs on it
+
+    found = {}
+    for name, dtype in DTYPES.items():
+        a, b = (torch.randn(2048, 2048).to(dtype) for _ in range(2))
+        found[f"{name} matrix"] = 2 * 2048**3 / 1e9 / fastest(lambda a=a, b=b: a @ b)
+        x = torch.randn(1, 256, 128, 128).to(dtype, memory_format=torch.channels_last)
+        w = torch.randn(256, 256, 3, 3).to(dtype, memory_format=torch.channels_last)
+        found[f"{name} convolution"] = 18 * 256**2 * 128**2 / 1e9 / fastest(lambda x=x, w=w: F.conv2d(x, w, padding=1))
+    return found
+
+
+def peak_mb() -> float:
+    """The most that this process has held; its parent's share before the exec does not count."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text(encoding="ascii").split("VmHWM:")[1].split()[0]) / 1024
+    import resource  # not on Windows
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name", choices=CONTENDERS)
+    parser.add_argument("--size", type=int, required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--clock", choices=("wall", "cpu"), required=True)
+    parser.add_argument("--result", type=Path, help="where the first picture goes")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    start = time.perf_counter()
+    clock = {"wall": time.perf_counter, "cpu": time.process_time}[options.clock]
+    if options.name == "floor":
+        call = functools.partial(rates, clock)
+    else:
+        call = contender(options.name, options.size, options.threads, options.weights)
+    print(json.dumps({"ready": time.perf_counter() - start}), flush=True)
+    for line in sys.stdin:
+        if not line.strip():
+            break
+        start = clock()
+        result = call()
+        row: dict[str, Any] = {"seconds": clock() - start}
+        if isinstance(result, dict):
+            row["rates"] = result
+        elif options.result and not options.result.exists():
+            torch.save(result, options.result)
+        print(json.dumps(row), flush=True)
+    print(json.dumps({"peak_mb": peak_mb()}), flush=True)
+
+
+if __name__ == "__main__":
+    with torch.no_grad():
+        main()
