@@ -33,11 +33,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(parser=parser)
 
 
-def run(args: argparse.Namespace, tools: Tools | None = None) -> int:
+def run(args: argparse.Namespace) -> int:
     """0: all done; 1: some pictures failed.
-
-    Args:
-        tools: model and detector, where they are not those that ``args`` name.
 
     Raises:
         UsageError: what was typed cannot be done, or the model or the detector cannot be used.
@@ -49,7 +46,7 @@ def run(args: argparse.Namespace, tools: Tools | None = None) -> int:
     say = _Voice(args, len(jobs))
     failed = 0
     with _errors_only() if args.quiet else contextlib.nullcontext():
-        tools = tools or load_tools(args, say.note)
+        tools = load_tools(args, say.note)
         with say:
             for job in jobs:
                 outcome = _attempt(job, tools, args, say)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import safetensors.torch
 import torch
 from gpen_pack import models, restoration
-from gpen_pack.cli import demo, doctor, main
+from gpen_pack.cli import doctor, main
 from gpen_pack.cli.choosing import choose_model
 from gpen_pack.cli.decoding import read_picture
-from gpen_pack.cli.made_up import write_made_up_weights
 from gpen_pack.gpen_arch import GPEN, GPENConfig
 from gpen_pack.models import providers
 
@@ -23,7 +23,8 @@ def one_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A model folder with one small model, one broken file, and no others anywhere."""
     folder = tmp_path / "models"
     folder.mkdir()
-    write_made_up_weights(folder / "tiny-2048.safetensors")
+    tiny = GPEN(GPENConfig.standard(64, channel_multiplier=1, narrow=1 / 32, style_dim=32, mapping_layers=2))
+    safetensors.torch.save_file(tiny.state_dict(), folder / "tiny-2048.safetensors")
     (folder / "page.pth").write_text("<!DOCTYPE html>")
     files = [models.ModelFile(path, folder, path.name) for path in sorted(folder.iterdir())]
     monkeypatch.setattr(models, "default_folders", lambda: (folder, tmp_path / "absent"))
@@ -144,17 +145,15 @@ def test_the_model_of_a_run_that_names_none(one_model: Path, monkeypatch: pytest
     assert model == "builtin" and str(one_model) in sentence
 
 
-def test_demo_without_the_built_in_model_says_that_nothing_is_restored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_demo_restores_the_photo_that_comes_with_the_packages(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("skimage")
-    monkeypatch.setattr(models, "BUILTIN_PATH", tmp_path / "no-built-in")
-    monkeypatch.setattr(restoration, "load_detector", lambda *_, **__: demo.KnownFace())
     assert main(["demo", "-o", str(tmp_path / "demo")]) == 0
-    out, err = capsys.readouterr()
-    assert "NOT a restoration" in err and "not a restoration" in out
+    out = capsys.readouterr().out
     names = sorted(path.name for path in (tmp_path / "demo").iterdir())
     assert names == ["before-after.png", "photo.jpg", "restored.png"]
     photo, restored = (read_picture(tmp_path / "demo" / name) for name in ("photo.jpg", "restored.png"))
     assert photo.size == (256, 256) and restored.size == (512, 512)
+    assert "1 face found, 1 restored" in out and "built in" in out
     assert str(tmp_path / "demo" / "before-after.png") in out
