@@ -50,7 +50,7 @@ class Stem(nn.Module):
 
     def __init__(self, folder: Folder, dtype: torch.dtype) -> None:
         super().__init__()
-        self.weight = nn.Parameter(folder.conv("ecd0.0.0.weight").to(dtype), requires_grad=False)
+        self.weight = nn.Parameter(folder.conv("ecd0.0.0.weight", dtype), requires_grad=False)
         self.bias = nn.Parameter(folder.bias("ecd0.0.1.bias").to(dtype), requires_grad=False)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -65,7 +65,7 @@ class Down(nn.Module):
 
     def __init__(self, folder: Folder, level: int, dtype: torch.dtype) -> None:
         super().__init__()
-        weight = folder.conv(f"ecd{level}.0.1.weight").to(dtype, memory_format=torch.channels_last)
+        weight = folder.conv(f"ecd{level}.0.1.weight", dtype)
         self.weight = nn.Parameter(weight, requires_grad=False)
         self.bias = nn.Parameter(folder.bias(f"ecd{level}.0.2.bias").to(dtype), requires_grad=False)
         self.register_buffer("taps", blur_taps(dtype))

@@ -22,44 +22,65 @@ def why_not(state_dict: Mapping[str, torch.Tensor]) -> str | None:
 
 
 class Folder:
-    """Reads weights from a state dict as float32 on the CPU, ready to use: learning rates and gains multiplied in.
+    """Reads weights from a state dict, ready to use: learning rates and gains multiplied in, on the CPU.
 
-    A leaky ReLU's gain of √2 is moved in front of it, into weight and bias, which a ReLU of any slope allows.
+    Every result is memory of its own, written in one pass where that is possible: with the published sizes it is
+    the touching of fresh memory that loading takes its time for. A leaky ReLU's gain of √2 is moved in front of it,
+    into weight and bias, which a ReLU of any slope allows.
     """
 
     def __init__(self, state_dict: Mapping[str, torch.Tensor]) -> None:
         self._state_dict = state_dict
 
-    def raw(self, key: str) -> torch.Tensor:
-        """A float32 copy on the CPU, never an alias of the caller's tensor."""
-        return self._state_dict[key].detach().to("cpu", torch.float32, copy=True)
+    def scaled(self, key: str, factor: float = 1) -> torch.Tensor:
+        """A tensor times a number, float32."""
+        return self._source(key) * factor
 
     def linear(self, prefix: str, *, lr_mul: float = 1, gain: float = 1) -> tuple[torch.Tensor, torch.Tensor]:
-        """An equalised linear: [O,I], [O]."""
-        weight = self.raw(f"{prefix}.weight")
-        return weight.mul_(gain * lr_mul / math.sqrt(weight.shape[1])), self.raw(f"{prefix}.bias").mul_(gain * lr_mul)
+        """An equalised linear: [O,I], [O] float32."""
+        inputs = self._source(f"{prefix}.weight").shape[1]
+        weight = self.scaled(f"{prefix}.weight", gain * lr_mul / math.sqrt(inputs))
+        return weight, self.scaled(f"{prefix}.bias", gain * lr_mul)
 
     def mapping(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Layer ``index`` (from 1) of the mapping network with its gain."""
         return self.linear(f"generator.style.{index}", lr_mul=_MAPPING_LR, gain=SQRT2)
 
-    def conv(self, key: str) -> torch.Tensor:
-        """An encoder's convolution with the gain of the activation behind it: [O,I,K,K]."""
-        return self._equalised(self.raw(key)).mul_(SQRT2)
-
     def bias(self, key: str) -> torch.Tensor:
-        """The bias of an activation with that activation's gain: [C]."""
-        return self.raw(key).mul_(SQRT2)
+        """The bias of an activation with that activation's gain: [C] float32."""
+        return self.scaled(key, SQRT2)
 
-    def modulated(self, prefix: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """A modulated convolution: weight [O,I,K,K], without the gain, and sums of squares [O,I] of its taps."""
-        weight = self._equalised(self.raw(f"{prefix}.conv.weight")[0])
-        return weight, weight.square().sum(dim=(2, 3))
+    def conv(
+        self, key: str, dtype: torch.dtype, *, transposed: bool = False, channels_last: bool = True, gain: float = SQRT2
+    ) -> torch.Tensor:
+        """A convolution's weight with the gain of the activation behind it.
 
-    def styled(self, prefix: str, channels: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The same and the bias [channels] of the activation behind it, its gain included."""
-        return *self.modulated(prefix), self.bias(f"{prefix}.activate.bias")[:channels].clone()
+        [O,I,K,K], or [I,O,K,K] with ``transposed``; a modulated convolution's leading axis of one is dropped.
+        """
+        source = self._kernel(key)
+        factor = gain * self._equaliser(source)
+        if transposed:
+            source = source.transpose(0, 1)
+        if not channels_last:
+            return (source * factor).to(dtype)
+        out = torch.empty(source.shape, dtype=dtype, memory_format=torch.channels_last)
+        if dtype == torch.float32:
+            return torch.mul(source, factor, out=out)
+        return out.copy_((source * factor).to(dtype))
+
+    def squares(self, key: str) -> torch.Tensor:
+        """What demodulation needs: the sums of squares [O,I] over the taps of an equalised weight, without the gain."""
+        source = self._kernel(key)
+        return torch.linalg.vector_norm(source, dim=(2, 3)).mul_(self._equaliser(source)).square_()
+
+    def _source(self, key: str) -> torch.Tensor:
+        """The tensor itself where it is float32 on the CPU: never to be written to or kept."""
+        return self._state_dict[key].detach().to("cpu", torch.float32)
+
+    def _kernel(self, key: str) -> torch.Tensor:
+        source = self._source(key)
+        return source[0] if source.dim() == 5 else source
 
     @staticmethod
-    def _equalised(weight: torch.Tensor) -> torch.Tensor:
-        return weight.mul_(1 / math.sqrt(weight[0].numel()))
+    def _equaliser(weight: torch.Tensor) -> float:
+        return 1 / math.sqrt(weight[0].numel())

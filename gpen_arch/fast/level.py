@@ -60,8 +60,8 @@ class Level(nn.Module):
         self.scale_weights = 9 * channels * (inputs + self.width) < pixels * (inputs // 4 + self.width + 2 * channels)
         options = {"dtype": dtype, "scale_weights": self.scale_weights}
         self.concat = config.concat
-        self.up = ModulatedConv(*folder.styled(first, channels), up=True, **options)
-        self.conv = ModulatedConv(*folder.styled(second, channels), up=False, **options)
+        self.up = ModulatedConv(folder, first, channels, up=True, **options)
+        self.conv = ModulatedConv(folder, second, channels, up=False, **options)
         self.inject_up = Injection(folder, first, channels, dtype, concat=config.concat)
         self.inject_conv = Injection(folder, second, channels, dtype, concat=config.concat)
         self.rgb = ToRGB(folder, f"generator.to_rgbs.{index}")

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from . import kernels
-from .folding import SQRT2
+from .folding import SQRT2, Folder
 from .kernels import blur_columns, blur_rows, blur_taps, upsampling_phases
 
 
@@ -17,8 +17,7 @@ class ModulatedConv(nn.Module):
     Rows come with their neighbours above and below, so there is no padding downwards; sideways there is.
 
     Args:
-        weight: [O,I,3,3], equalised; squares: [O,I], the sums of squares of its taps.
-        bias: [O], of the activation behind it (gain included).
+        prefix: of its keys; ``channels``: O, where the bias of the activation behind it may be longer.
         dtype: of the activations.
         up: the convolution is transposed with stride 2 and a blur follows.
         scale_weights: modulate weights rather than activations: a batch is then one convolution an entry.
@@ -27,21 +26,18 @@ class ModulatedConv(nn.Module):
     taps: torch.Tensor
 
     def __init__(
-        self,
-        weight: torch.Tensor,
-        squares: torch.Tensor,
-        bias: torch.Tensor,
-        dtype: torch.dtype,
-        *,
-        up: bool,
-        scale_weights: bool,
+        self, folder: Folder, prefix: str, channels: int, dtype: torch.dtype, *, up: bool, scale_weights: bool
     ) -> None:
         super().__init__()
-        if not scale_weights:
-            weight = (weight.transpose(0, 1) if up else weight).mul(SQRT2).to(dtype, memory_format=torch.channels_last)
-        self.weight = nn.Parameter(weight, requires_grad=False)  # float32 where it is scaled anew at every call
-        self.squares = nn.Parameter(squares, requires_grad=False)
-        self.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
+        key = f"{prefix}.conv.weight"
+        if scale_weights:  # at every call anew: [O,I,3,3] in float32, without the gain
+            weight = folder.conv(key, torch.float32, channels_last=False, gain=1)
+        else:
+            weight = folder.conv(key, dtype, transposed=up)
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.squares = nn.Parameter(folder.squares(key), requires_grad=False)  # [O,I]
+        bias = folder.bias(f"{prefix}.activate.bias")[:channels]
+        self.bias = nn.Parameter(bias.to(dtype, copy=True), requires_grad=False)
         self.register_buffer("taps", blur_taps(dtype))
         self.up = up
         self.scale_weights = scale_weights

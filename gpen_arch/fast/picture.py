@@ -16,8 +16,9 @@ class ToRGB(nn.Module):
 
     def __init__(self, folder: Folder, prefix: str) -> None:
         super().__init__()
-        self.weight = nn.Parameter(folder.modulated(prefix)[0].flatten(1), requires_grad=False)  # [3,C]
-        self.bias = nn.Parameter(folder.raw(f"{prefix}.bias").flatten(), requires_grad=False)
+        weight = folder.conv(f"{prefix}.conv.weight", torch.float32, channels_last=False, gain=1)
+        self.weight = nn.Parameter(weight.flatten(1), requires_grad=False)  # [3,C]
+        self.bias = nn.Parameter(folder.scaled(f"{prefix}.bias").flatten(), requires_grad=False)
 
 
 class Picture:

@@ -25,11 +25,10 @@ class Synthesis(nn.Module):
     def __init__(self, folder: Folder, config: GPENConfig, dtype: torch.dtype) -> None:
         super().__init__()
         base = config.channels[0]
-        constant = folder.raw("generator.input.input").permute(0, 2, 3, 1)  # [1,4,4,C]
+        constant = folder.scaled("generator.input.input").permute(0, 2, 3, 1)  # [1,4,4,C]
         constant = nn.functional.pad(constant, (0, 0, 0, 0, 1, 1))  # a row of zeros above and below
         self.register_buffer("constant", constant.to(dtype))
-        conv = folder.styled("generator.conv1", base)
-        self.conv = ModulatedConv(*conv, dtype, up=False, scale_weights=False)
+        self.conv = ModulatedConv(folder, "generator.conv1", base, dtype, up=False, scale_weights=False)
         self.inject = Injection(folder, "generator.conv1", base, dtype, concat=config.concat)
         self.rgb = ToRGB(folder, "generator.to_rgb1")
         self.width = base * (2 if config.concat else 1)
