@@ -58,7 +58,7 @@ def number(low: float, high: float, kind: type[int] | type[float] = float) -> Ca
             value = kind(text)
         except ValueError:
             value = float("nan")
-        if not low <= value <= high:
+        if not low <= value <= high or value == float("inf"):
             name = "a whole number" if kind is int else "a number"
             limits = f"from {low:g} to {high:g}" if high < float("inf") else f"of {low:g} or more"
             raise argparse.ArgumentTypeError(f"expected {name} {limits}, got {text!r}")

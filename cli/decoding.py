@@ -145,7 +145,11 @@ def _metadata(image: Image.Image, data: bytes) -> Metadata:
         kept = tuple(c for c in chunks if c[0] in (*png.COLOUR_CHUNKS, *png.OTHER_KEPT_CHUNKS))
         xmp_chunk = b"XML:com.adobe.xmp"
         kept = tuple(c for c in kept if not (c[0] == b"iTXt" and c[1].startswith(xmp_chunk)))  # carried as xmp
+        # EXIF as text, from ImageMagick: its orientation is applied to the pixels and must not be applied again
+        kept = tuple(c for c in kept if not c[1].startswith(b"Raw profile type"))
         block = next((content for chunk, content in chunks if chunk == b"eXIf"), meta.exif)
+        if block is None and len(image.getexif()):
+            block = exif.strip_prefix(image.getexif().tobytes())
         depth, colour_type = chunks[0][1][8:10]
         gray = colour_type in GRAY_COLOUR_TYPES
         meta = replace(meta, png_chunks=kept, exif=block, gray=gray, bits=16 if depth == 16 else 8)

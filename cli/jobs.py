@@ -200,10 +200,12 @@ def _protect(jobs: list[Job], args: argparse.Namespace) -> None:
             _check_suffix(path)
             if path.is_dir():
                 raise UsageError(f"{path}: a folder of this name is in the way of a picture.")
-        crops = job.crops
-        for path in read:
-            if crops is not None and absolute(path.parent) == absolute(crops.parent) and is_crop_of(crops, path):
-                raise UsageError(f"--save-crops: this would overwrite the input {path}; name another folder.")
+    outputs = {path for job in jobs for path in job.outputs()}
+    for crops in (job.crops for job in jobs if job.crops is not None):
+        for path in read | outputs:
+            if absolute(path.parent) == absolute(crops.parent) and is_crop_of(crops, path):
+                kind = "the input" if path in read else "the output"
+                raise UsageError(f"--save-crops: this would overwrite {kind} {path}; name another folder.")
 
 
 def crop_path(crops: Path, index: int) -> Path:

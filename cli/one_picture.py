@@ -107,6 +107,10 @@ def _restore_photo(
     job = outcome.job
     gallery = _Gallery(job.crops, picture.meta, outcome, wanted=job.compare is not None)
     image = _tensor(picture)
+    enlarged = None if job.upscaled_image is None else read_picture(job.upscaled_image)
+    meta = picture.meta
+    if enlarged is not None:  # its pixels are what is written: so are their depth and colour
+        meta = replace(meta, bits=enlarged.meta.bits, gray=enlarged.meta.gray, icc=enlarged.meta.icc)
     result = restore_image(
         image,
         tools.restorer,
@@ -115,7 +119,7 @@ def _restore_photo(
         crop_size=args.crop_size if args.crop_size == "auto" else int(args.crop_size),
         mask=None if job.mask is None else _mask(job.mask),
         original_image=None if job.original_image is None else _tensor(read_picture(job.original_image)),
-        upscaled_image=None if job.upscaled_image is None else _tensor(read_picture(job.upscaled_image)),
+        upscaled_image=None if enlarged is None else _tensor(enlarged),
         on_progress=on_progress,
         on_crops=gallery.add,
         **{name: getattr(args, name) for name in OPTIONS},
@@ -133,7 +137,7 @@ def _restore_photo(
         write_atomically(job.output, job.source.read_bytes())  # not even a JPEG loses anything
         outcome.copied = True
         return
-    outcome.warnings += write_picture(job.output, result.image[0].cpu().numpy(), picture.meta, args.quality)
+    outcome.warnings += write_picture(job.output, result.image[0].cpu().numpy(), meta, args.quality)
 
 
 def _restore_crop(

@@ -126,6 +126,8 @@ def _attempt(job: Job, tools: Tools, args: argparse.Namespace, say: _Voice) -> O
         return restore_file(job, tools, args, say.progress)
     except (ValueError, OSError, RuntimeError, MemoryError) as error:  # of this picture; a bug of ours is none of these
         sentence = str(error).strip() or type(error).__name__
+        if isinstance(error, OSError) and error.strerror:
+            sentence = f"{error.filename or job.output}: cannot be read or written: {error.strerror}"
         if str(job.source) not in sentence:
             sentence = f"{job.source}: {sentence}"
         return Outcome(job, error=sentence)

@@ -131,7 +131,10 @@ def _is_safetensors(path: Path, head: bytes, size: int) -> bool:
     except ValueError:
         return False
     entries = [entry for entry in header.values() if isinstance(entry, dict)]
-    ends = [entry["data_offsets"][1] for entry in entries if "data_offsets" in entry]
+    try:
+        ends = [int(entry["data_offsets"][1]) for entry in entries if "data_offsets" in entry]
+    except (TypeError, ValueError, IndexError, KeyError) as error:
+        raise ModelFileError(path, "its safetensors header is damaged (data_offsets)", _AGAIN) from error
     expected = 8 + length + max(ends, default=0)
     if size < expected:
         raise ModelFileError(path, f"the file is truncated ({size:,} of {expected:,} bytes)", _AGAIN)

@@ -103,7 +103,8 @@ def restore_image(
     )  # fmt: skip
 
     canvas = image if upscaled_image is None else upscaled_image
-    result = image.new_empty((len(image), *size, canvas.shape[3]), dtype=torch.float32)
+    channels = max(image.shape[3], canvas.shape[3])  # an upscaler drops alpha, and this brings it back
+    result = image.new_empty((len(image), *size, channels), dtype=torch.float32)
     weights = image.new_zeros((len(image), *size), dtype=torch.float32)
     user_mask = fit_mask(mask, len(image), size) if mask is not None else None
     side = restorer.config.in_size if crop_size == "auto" else int(crop_size)
@@ -114,7 +115,9 @@ def restore_image(
     for index in range(len(image)):
         check_cancel()
         with report.stage("canvas", result.device):
-            result[index] = enlarge(canvas[index].to(result.device), size)
+            result[index, :, :, : canvas.shape[3]] = enlarge(canvas[index].to(result.device), size)
+            if channels > canvas.shape[3]:
+                result[index, :, :, 3:] = enlarge(image[index, :, :, 3:], size)
         own = faces.of_frame(index)
         start = 0
         while start < len(own):
@@ -155,5 +158,10 @@ def _advise(report: Report, faces: Faces, restorer: Restorer, enlarged: float, f
             f"{model} px cannot show in a {largest:.0f} px face: enlarge the picture first "
             f"(scale {min(4.0, model / largest * enlarged):.1f}, or an enlarged picture as upscaled_image)"
         )
+    if largest > model * _SHOWS:
+        report.warn(
+            f"a {largest:.0f} px face is larger than this model's {model} px: it comes out softer than it was; "
+            "take a larger model, or leave such faces out with select"
+        )
     if fidelity == 1:
-        report.warn("fidelity 1 keeps the original face: nothing of the restoration shows")
+        report.warn("fidelity 1 blends back the original face, resampled: nothing of the restoration shows")

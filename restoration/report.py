@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 Box = tuple[float, float, float, float]
+_SIZES_LISTED = 12
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ class Report:
         lines = [self._headline()]
         sizes = [entry.size for entry in self.faces if entry.size is not None]
         if sizes:
-            span = f"{min(sizes):.0f}" if len(sizes) == 1 else f"{min(sizes):.0f} to {max(sizes):.0f}"
+            few = len(sizes) <= _SIZES_LISTED
+            span = ", ".join(f"{s:.0f}" for s in sizes) if few else f"{min(sizes):.0f} to {max(sizes):.0f}"
             model = f"; the model gives {self.model['out_size']} px" if self.model else ""
             lines.append(f"face size in the photo: {span} px{model}")
         if self.detector:

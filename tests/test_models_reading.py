@@ -286,3 +286,11 @@ def test_reading_leaves_no_handle(tmp_path: Path, state) -> None:
     load_gpen(path)
     path.unlink()  # fails on Windows where a map is still open
     assert not path.exists()
+
+
+def test_a_safetensors_header_of_the_wrong_form_is_damage(tmp_path: Path) -> None:
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":5}}'
+    path = tmp_path / "odd.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(ModelFileError, match=r"odd\.safetensors.*header is damaged"):
+        read_state_dict(path)

@@ -321,3 +321,17 @@ def test_detection_is_what_the_crops_show() -> None:
     found = detect(image, SquareDetector(), crop_size=48)
     assert torch.allclose(found.crops, crop_faces(image, found.faces, 48))
     assert torch.allclose(found.crops[0], image[0, 20:68, 30:78], atol=1e-4)
+
+
+def test_alpha_survives_an_enlargement_without_one() -> None:
+    image = picture("blue", channels=4)[None]
+    result, _, _ = run(image, upscaled_image=torch.rand(1, 320, 400, 3))
+    assert result.shape == (1, 320, 400, 4)
+    shrunk = torch.nn.functional.interpolate(result[..., 3][None], (160, 200), mode="area")[0]
+    assert (shrunk - image[..., 3]).abs().mean() < 0.05
+
+
+def test_a_face_larger_than_the_model_is_said() -> None:
+    image = torch.nn.functional.interpolate(picture("blue")[None].permute(0, 3, 1, 2), scale_factor=4)
+    _, _, report = run(image.permute(0, 2, 3, 1), restorer=Inverter(64))
+    assert "a 192 px face is larger than this model's 64 px" in report.text()
