@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import importlib
+import importlib.util
 import itertools
 import threading
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from gpen_pack.gpen_arch import GPEN, ConfigError, GPENConfig
@@ -331,3 +334,23 @@ def test_recordings_are_dropped_when_any_weight_moves() -> None:
     moved.data = moved.data.clone()
     graphs.forget_if_moved()
     assert not graphs._recordings
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
+def test_equals_the_authors_own_output(shared: Path, dtype: torch.dtype, tolerance: float) -> None:
+    """The published 256 px shape at full width, against the golden output of the authors' code."""
+    spec = importlib.util.spec_from_file_location("golden_synthetic", shared / "golden" / "synthetic.py")
+    assert spec is not None
+    assert spec.loader is not None
+    synthetic = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(synthetic)
+    golden = np.load(shared / "golden" / "gpen-256-cm1-narrow0.5.npz")
+    size, seed = int(golden["size"]), int(golden["seed"])
+    net = GPEN(GPENConfig.standard(size, channel_multiplier=1, narrow=0.5))
+    state = {
+        key: value if key.endswith("kernel") else torch.from_numpy(synthetic.tensor(key, tuple(value.shape), seed))
+        for key, value in net.state_dict().items()
+    }
+    result = build_engine(state, dtype=dtype)(torch.from_numpy(synthetic.face_like(size, seed)))[0]
+    row, column = golden["idx"]
+    assert error(result[:, row, column], torch.from_numpy(golden["values"])) < tolerance
