@@ -15,7 +15,7 @@ _DECODED = 2 * (1 + 0.2**2)
 
 
 @torch.no_grad()
-def start_as_copy(net: GPEN, *, sharpen: tuple[float, ...] = (1.0, 0.5), residual: float = 0.01) -> None:
+def start_as_copy(net: GPEN, *, sharpen: tuple[float, ...] = (1.0, 0.5), residual: float = 0.0) -> None:
     """Initialise ``net`` so that it returns its input with its finest bands amplified, in place.
 
     Published training starts from a pretrained StyleGAN2, which a small budget cannot afford. The feature maps that
@@ -29,7 +29,8 @@ def start_as_copy(net: GPEN, *, sharpen: tuple[float, ...] = (1.0, 0.5), residua
             features, or with a larger output than input keeps its random RGB layers.
         sharpen: amplification of the finest band, the one below, …; none: a plain copy. Levels with fewer than six
             channels or under 8 px get none.
-        residual: spread of the other RGB weights; small, so that they disturb little and still pass gradients.
+        residual: spread of the other RGB weights; none, or random features
+            disturb the copy and training begins by silencing them, level by level, for good.
     """
     config = net.config
     for name, parameter in net.named_parameters():

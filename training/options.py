@@ -1,4 +1,4 @@
-"""Everything that can be chosen, with the values that made the built-in model."""
+"""Everything that can be chosen about a run."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ class TrainOptions:
     style_dim: int = _option(256, "width of the style vector")
     mapping: int = _option(4, "layers of the mapping network")
     template: str = _option("gpen", "alignment template")
+    license: str = _option("", "written into the weights: under which terms you hand them out")
     held_out: int = _option(64, "portraits that are never trained on")
     batch: int = _option(8, "pictures a step")
     group: int = _option(1, "pictures that share the kind of degradation; a quarter of the batch suits a GPU")
     steps: int = _option(4000, "steps in all; the learning rate falls over the last part of them")
-    lr: float = _option(4e-3, "learning rate (it is equalised: larger than usual)")
+    lr: float = _option(2.5e-3, "learning rate (it is equalised: larger than usual)")
+    gate_pace: float = _option(0.05, "learning rate of features' gains and biases, relative to the rest")
     lr_floor: float = _option(0.05, "what is left of it at the end")
     warmup: int = _option(50, "steps until it is reached")
     anneal: float = _option(0.5, "part of the steps over which it falls")

@@ -137,4 +137,5 @@ def inspect(trainer: Trainer, validation: PortraitFolder, sheet: Path, count: in
 def save(trainer: Trainer, run: Path) -> None:
     """Checkpoint first, then the weights to use."""
     save_checkpoint(run / CHECKPOINT, trainer.state_dict())
-    export_weights(run / WEIGHTS, trainer.ema.state_dict())
+    told = {"template": trainer.options.template, "license": trainer.options.license, "steps": str(trainer.step)}
+    export_weights(run / WEIGHTS, trainer.ema.state_dict(), metadata={k: v for k, v in told.items() if v})

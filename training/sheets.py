@@ -12,7 +12,7 @@ def write_sheet(path: Path, columns: list[torch.Tensor], rows: int | None = None
     """Lay out pictures: column c of row r is ``columns[c][r]``.
 
     Args:
-        path: the PNG, written anew.
+        path: a PNG or JPEG, written anew.
         columns: [N,3,S,S] in [0,1] each, all of one size.
         rows: the first so many only.
 
@@ -25,4 +25,4 @@ def write_sheet(path: Path, columns: list[torch.Tensor], rows: int | None = None
     c, r, _, h, w = pictures.shape
     sheet = pictures.permute(1, 3, 0, 4, 2).reshape(r * h, c * w, 3)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray((sheet * 255).round().byte().cpu().numpy()).save(path)
+    Image.fromarray((sheet * 255).round().byte().cpu().numpy()).save(path, quality=92)

@@ -45,10 +45,13 @@ class Trainer:
         self.net.generator.input.register_forward_hook(_constant_layout)
         window = options.window or min(128, options.size)
         self.discriminator = Discriminator(window, narrow=options.narrow).to(device)
-        fast = [p for name, p in self.net.named_parameters() if not name.startswith("generator.style")]
-        slow = [p for name, p in self.net.named_parameters() if name.startswith("generator.style")]
-        self.g_optim = torch.optim.Adam([{"params": fast}, {"params": slow}], lr=options.lr, betas=(0.9, 0.99))
-        self.d_optim = torch.optim.Adam(self.discriminator.parameters(), lr=options.lr, betas=(0.0, 0.99))
+        groups = [
+            {"params": [p for name, p in self.net.named_parameters() if _is_gate(name) == gate], "pace": pace}
+            for gate, pace in ((False, 1.0), (True, options.gate_pace))
+        ]
+        self.g_optim = torch.optim.Adam(groups, lr=options.lr, betas=(0.9, 0.99))
+        opponents = [{"params": list(self.discriminator.parameters()), "pace": 1.0}]
+        self.d_optim = torch.optim.Adam(opponents, lr=options.lr, betas=(0.0, 0.99))
         self.rng = torch.Generator().manual_seed(options.seed + 1)
         self.step = 0
         self.seconds = 0.0
@@ -69,7 +72,7 @@ class Trainer:
         target, spoilt = target * 2 - 1, spoilt * 2 - 1
         for optimiser in (self.g_optim, self.d_optim):
             for group in optimiser.param_groups:
-                group["lr"] = self.learning_rate()
+                group["lr"] = self.learning_rate() * group["pace"]
 
         restored = self._run(self.net, spoilt)
         loss, report = reconstruction_loss(restored, target, self.weights)
@@ -161,6 +164,11 @@ class Trainer:
         decay = min(self.options.ema, (1 + self.step) / (10 + self.step))
         for ours, theirs in zip(self.ema.parameters(), self.net.parameters(), strict=True):
             ours.lerp_(theirs, 1 - decay)
+
+
+def _is_gate(name: str) -> bool:
+    """The parameters that can shut off whole levels: at full pace Adam does so while they still carry only noise."""
+    return name.endswith(("noise.weight", "activate.bias")) or (name.startswith("ecd") and name.endswith("bias"))
 
 
 def _constant_layout(_module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,74 @@
+"""The quality benchmark: what it asks of a model, and that the built-in model answers."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from gpen_pack.benchmarks.quality import Row, markdown, measure, verdict
+from gpen_pack.training.degradation import filter_each, gaussian_kernels
+from gpen_pack.training.measures import RECIPES
+
+
+@pytest.fixture(scope="module")
+def original() -> torch.Tensor:
+    sigma = torch.full((2,), 1.0)
+    rng = torch.Generator().manual_seed(0)
+    soft = filter_each(torch.rand(2, 3, 64, 64, generator=rng), gaussian_kernels(sigma, sigma, sigma * 0, 4))
+    return ((soft - 0.5) * 3 + 0.5).clamp(0, 1)
+
+
+def test_a_model_that_does_nothing_fails_and_equals_the_enlargement(original: torch.Tensor) -> None:
+    rows, pictures = measure(SimpleNamespace(restore=lambda x: x), original, RECIPES)
+    assert verdict(rows) == dict.fromkeys(RECIPES, False)
+    for name in RECIPES:
+        given, _, ours = (row for row in rows if row.recipe == name)
+        assert ours.psnr == pytest.approx(given.psnr, abs=1e-3) and ours.energy == pytest.approx(given.energy, abs=1e-3)
+        assert [x.shape for x in pictures[name]] == [original.shape] * 3
+
+
+def test_a_perfect_model_meets_every_bar(original: torch.Tensor) -> None:
+    rows, _ = measure(SimpleNamespace(restore=lambda _: original.permute(0, 2, 3, 1)), original, RECIPES)
+    assert all(verdict(rows).values())
+    perfect = [row for row in rows if row.answer == "GPEN"]
+    assert min(row.ssim for row in perfect) > 0.99 and max(row.drift for row in perfect) < 1
+
+
+def test_each_bar_can_fail_alone() -> None:
+    def judged(psnr: float, energy: float, regression: float) -> bool:
+        given = Row("r", "bicubic", 25.0, 0.3, 0.3, 0.8, 0.5)
+        return verdict([given, Row("r", "GPEN", psnr, energy, regression, 0.9, 0.5)])["r"]
+
+    assert judged(26.1, 0.9, 0.45)
+    assert not judged(25.9, 0.9, 0.45) and not judged(26.1, 0.5, 0.45) and not judged(26.1, 1.5, 0.45)
+    assert not judged(26.1, 0.9, 0.39)
+
+
+def test_the_page_states_recipes_and_verdict(original: torch.Tensor) -> None:
+    rows, _ = measure(SimpleNamespace(restore=lambda x: x), original, RECIPES)
+    page = markdown(rows, RECIPES, 2, "some model", "figure.jpg")
+    assert all(recipe.describe() in page for recipe in RECIPES.values())
+    assert page.count("| GPEN |") == 3 and "Mild: missed." in page and "(figure.jpg)" in page
+
+
+def test_the_built_in_model_is_small_and_improves_a_face(astronaut: torch.Tensor) -> None:
+    """On a photograph that is not from the training set; the full figures stand beside the weights."""
+    from gpen_pack.faces.templates import TEMPLATES
+    from gpen_pack.models import BUILTIN_PATH, load_gpen
+    from gpen_pack.training.dataset import sample_squares, unit_matrices
+    from gpen_pack.training.measures import detail, face_region, psnr
+
+    assert BUILTIN_PATH.stat().st_size < 16e6
+    restorer = load_gpen("builtin")
+    points = torch.tensor([[[203.3, 100.8], [247.0, 103.0], [225.0, 125.0], [206.0, 141.0], [241.0, 142.5]]])
+    assert TEMPLATES["gpen"].shape == points[0].shape
+    target = sample_squares([astronaut[0].permute(2, 0, 1)], unit_matrices(points), 256)
+    spoilt = RECIPES["moderate"](target)
+    restored = restorer.restore(spoilt.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    region = face_region(256)
+    assert float(psnr(restored, target, region)) > float(psnr(spoilt, target, region))
+    assert float(detail(restored, target, region)[1]) > float(detail(spoilt, target, region)[1])
+    grey = spoilt.mean(1, keepdim=True).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous()
+    stays = restorer.restore(grey)
+    assert float((stays.amax(-1) - stays.amin(-1)).mean()) < 4 / 255  # black and white stays black and white
