@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import torch
 
 from .checks import check_images
@@ -23,6 +22,8 @@ def enlarge(frame: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """
     if tuple(frame.shape[:2]) == size:
         return frame.float()
+    import cv2  # not at the top: the pack must load where OpenCV is missing, and say so where it is needed
+
     pixels = frame.detach().float().cpu().contiguous().numpy()
     enlarged = cv2.resize(pixels, (size[1], size[0]), interpolation=cv2.INTER_LANCZOS4)
     return torch.from_numpy(enlarged.reshape(*size, frame.shape[2])).clamp_(0, 1).to(frame.device)

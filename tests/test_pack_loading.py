@@ -38,7 +38,7 @@ print(json.dumps({
     "web": module.WEB_DIRECTORY,
     "outside": sorted(m for m in ours if m != name and not m.startswith(name + ".")),
     "path_unchanged": sys.path == path_before,
-    "heavy": sorted({"insightface", "onnxruntime", "comfy", "skimage", "onnx"} & new),
+    "heavy": sorted({"insightface", "onnxruntime", "comfy", "skimage", "onnx", "cv2"} & new),
     "threads": len(sys._current_frames()) - threads,
 }))
 """
