@@ -51,8 +51,6 @@ class Detections:
         """No face."""
         return Detections(np.zeros((0, 4)), np.zeros((0, 5, 2)), np.zeros(0))
 
-    none = empty
-
 
 class Detector(Protocol):
     """One pass of a face detector. Scales, tiles, rotations and merging are ``detect_faces``'s business.

@@ -47,7 +47,7 @@ class PaintedDots:
         for colour in DOTS:
             rows, columns = np.nonzero(np.abs(image.astype(np.int16) - colour).max(-1) < 60)
             if not len(rows):
-                return Detections.none()
+                return Detections.empty()
             points.append((columns.mean() + 0.5, rows.mean() + 0.5))
         landmarks = np.array(points)
         box = [*landmarks.min(0), *landmarks.max(0)]
