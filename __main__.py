@@ -15,9 +15,9 @@ ALIAS = "gpen_pack"  # the folder's own name may hold hyphens and dots, which no
 def run() -> int:
     """Give the folder an importable name and start its command line."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # its warnings are for programmers; read when cv2 is loaded
-    root = Path(__file__).resolve().parent
+    root = Path(__file__).absolute().parent  # links are kept: a pack linked into ComfyUI finds the models around it
     # python put the folder first: `models` and `nodes` would become importable by those bare names
-    sys.path[:] = [entry for entry in sys.path if not entry or Path(entry).resolve() != root]
+    sys.path[:] = [entry for entry in sys.path if not entry or Path(entry).resolve() != root.resolve()]
     spec = importlib.machinery.ModuleSpec(ALIAS, None, is_package=True)
     spec.submodule_search_locations = [str(root)]
     sys.modules[ALIAS] = importlib.util.module_from_spec(spec)

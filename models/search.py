@@ -29,11 +29,8 @@ class ModelFile:
 
 def default_folders() -> tuple[Path, ...]:
     """Our own models folder, and `models/gpen` of the ComfyUI that this pack is installed in, if it is."""
-    folders = [OWN_FOLDER]
-    custom_nodes = OWN_FOLDER.parent.parent
-    if custom_nodes.name == "custom_nodes":
-        folders.append(custom_nodes.parent / "models" / "gpen")
-    return tuple(folders)
+    models = _comfyui_models()
+    return (OWN_FOLDER,) if models is None else (OWN_FOLDER, models / "gpen")
 
 
 def download_folder() -> Path:
@@ -43,10 +40,17 @@ def download_folder() -> Path:
 
 def default_shared_folders() -> tuple[Path, ...]:
     """Folders of others beside ours: ReActor's `models/facerestore_models`, where only GPEN's files concern us."""
-    custom_nodes = OWN_FOLDER.parent.parent
-    if custom_nodes.name == "custom_nodes":
-        return (custom_nodes.parent / "models" / "facerestore_models",)
-    return ()
+    models = _comfyui_models()
+    return () if models is None else (models / "facerestore_models",)
+
+
+def _comfyui_models() -> Path | None:
+    """`models` of the ComfyUI around this pack; a pack that is linked into it counts, too."""
+    for own in (OWN_FOLDER, Path(__file__).absolute().parent):
+        custom_nodes = own.parent.parent
+        if custom_nodes.name == "custom_nodes":
+            return custom_nodes.parent / "models"
+    return None
 
 
 def find_model_files(
