@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .filtering import reflect
+
 LARGEST_SIGMA = 12.0  # pixels; what is smoother than this is computed on a smaller grid, which changes under 0.1 %
 BLOCK = 64  # outputs per small matrix product: band matrices are far quicker than convolutions on a CPU
 SPLINE = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # B3 spline, the à-trous wavelet's scaling filter; variance 1
@@ -27,18 +29,12 @@ def resize_square(image: Tensor, size: int) -> Tensor:
     return planes[0].permute(1, 2, 0)
 
 
-def mirrored(start: int, stop: int, size: int, device: torch.device) -> Tensor:
-    """Indexes ``start … stop - 1`` folded into ``0 … size - 1`` at the pixels' outer edges, however far they reach."""
-    folded = torch.arange(start, stop, device=device) % (2 * size)
-    return torch.where(folded < size, folded, 2 * size - 1 - folded)
-
-
 def filter_rows(planes: Tensor, taps: Tensor) -> Tensor:
     """Correlate the last axis of (..., L) with an odd number of ``taps``; the border is mirrored. Keeps the shape."""
     length, radius = planes.shape[-1], len(taps) // 2
     block = min(BLOCK, length)
     blocks = -(-length // block)
-    index = mirrored(-radius, blocks * block + radius, length, planes.device)
+    index = reflect(torch.arange(-radius, blocks * block + radius, device=planes.device), length)
     windows = planes.index_select(-1, index).unfold(-1, block + 2 * radius, block)  # [..., blocks, block + 2 radius]
     band = taps.new_zeros(block + 2 * radius, block)
     rows = torch.arange(len(taps), device=taps.device)[:, None] + torch.arange(block, device=taps.device)

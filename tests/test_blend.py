@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 from gpen_pack.faces.blend import BLEND_MODES, blend_faces, detail_sigma
-from gpen_pack.faces.smoothing import filter_rows, gaussian_blur, mirrored, resize_square
+from gpen_pack.faces.filtering import reflect
+from gpen_pack.faces.smoothing import filter_rows, gaussian_blur, resize_square
 from torch import Tensor
 
 FIDELITIES = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0)
@@ -47,7 +48,7 @@ def test_the_blur_is_a_gaussian_with_mirrored_borders() -> None:
         weights = torch.exp(-0.5 * (offsets / max(pixels, 1e-3)) ** 2).double()
         weights /= weights.sum(dim=1, keepdim=True)
         matrix = torch.zeros(size, size, dtype=torch.float64)
-        matrix.index_add_(1, mirrored(-3 * size, 4 * size, size, matrix.device), weights)
+        matrix.index_add_(1, reflect(torch.arange(-3 * size, 4 * size, device=matrix.device), size), weights)
         expected = torch.einsum("ij,jkc,lk->ilc", matrix, picture, matrix)
         worst = (gaussian_blur(picture.float(), sigma) - expected).abs().max()
         assert worst < 2e-3, f"sigma {sigma}: off by {worst:.5f}"
