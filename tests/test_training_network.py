@@ -45,6 +45,10 @@ def tiny(portraits: Path, run: Path, **more: object) -> TrainOptions:
     return TrainOptions(data=str(portraits), run=str(run), **{**TINY, **more})  # type: ignore[arg-type]
 
 
+def sized() -> list[str]:
+    return [part for name, value in TINY.items() for part in ("--" + name.replace("_", "-"), str(value))]
+
+
 def test_reconstruction_is_nothing_for_the_original_and_counts_the_face_more() -> None:
     target = torch.rand(2, 3, 64, 64) * 2 - 1
     weights = losses.LossWeights()
@@ -201,6 +205,23 @@ def test_training_goes_downhill(portraits: Path, tmp_path: Path, precision: str)
     reports = [trainer.train_step() for _ in range(40)]
     assert error() < 0.95 * before and trainer.skipped == 0
     assert {"g", "d"} <= set(reports[-1]) and "r1" in reports[0]
+
+
+def test_compiling_changes_nothing_but_the_pace(
+    portraits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[object] = []
+
+    def stand_in(function: object, **_: object) -> object:
+        compiled.append(function)  # the real one wants a C++ compiler and a minute
+        return function
+
+    monkeypatch.setattr(torch, "compile", stand_in)
+    plain, fast = (
+        build(parse_options(["--data", str(portraits), "--run", str(tmp_path / flag), *sized(), flag])).train_step()
+        for flag in ("--no-compile", "--compile")
+    )
+    assert len(compiled) == 1 and plain == fast
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not(portraits: Path, tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ class Trainer:
         opponents = [{"params": list(self.discriminator.parameters()), "pace": 1.0}]
         self.d_optim = torch.optim.Adam(opponents, lr=options.lr, betas=(0.0, 0.99))
         self.rng = torch.Generator().manual_seed(options.seed + 1)
+        self._generate = torch.compile(self._run, dynamic=False) if options.compile else self._run
         self.step = 0
         self.seconds = 0.0
         self.skipped = 0  # steps whose gradient was not finite
@@ -74,7 +75,7 @@ class Trainer:
             for group in optimiser.param_groups:
                 group["lr"] = self.learning_rate() * group["pace"]
 
-        restored = self._run(self.net, spoilt)
+        restored = self._generate(self.net, spoilt)
         loss, report = reconstruction_loss(restored, target, self.weights)
         adversarial = self.weights.adversarial > 0 and self.step >= self.options.adversarial_from
         window = self.discriminator.size
