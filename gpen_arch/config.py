@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
+from .shapes import expected_shapes
+
 # Channels of a level at channel multiplier 1 and narrow 1; from 64 px on they are multiplied by the channel multiplier.
 _BASE_CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32, 1024: 16, 2048: 8}
 _MULTIPLIED_FROM = 64
@@ -151,10 +153,7 @@ class GPENConfig:
 
     def _check(self, state_dict: Mapping[str, torch.Tensor]) -> None:
         """Hold every key and shape of ``state_dict`` against those of the network that this config describes."""
-        from .gpen import GPEN
-
-        with torch.device("meta"):
-            expected = {key: tuple(value.shape) for key, value in GPEN(self).state_dict().items()}
+        expected = expected_shapes(self)
         missing = [key for key in expected if key not in state_dict]
         extra = [key for key in state_dict if key not in expected]
         wrong = [
