@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from ..config import GPENConfig
 from . import kernels
+from .cancel import CheckCancel, never_cancelled
 from .folding import SQRT2, Folder
 from .kernels import blur_columns, blur_rows, blur_taps, with_blur_before
 from .rows import strip_elements, whole_elements
@@ -70,7 +71,9 @@ class Down(nn.Module):
         self.bias = nn.Parameter(folder.bias(f"ecd{level}.0.2.bias").to(dtype), requires_grad=False)
         self.register_buffer("taps", blur_taps(dtype))
 
-    def forward(self, above: Features, batch: int, size: int) -> torch.Tensor:
+    def forward(
+        self, above: Features, batch: int, size: int, check_cancel: CheckCancel = never_cancelled
+    ) -> torch.Tensor:
         """Features of ``size`` px → [N,size/2,size/2,C], in strips of rows where they are large."""
         half = size // 2
         out = self.weight.new_empty(batch, half, half, self.weight.shape[0])
@@ -81,6 +84,7 @@ class Down(nn.Module):
         merged = kernels.merges_blurs(device)
         weight = with_blur_before(self.weight, self.taps) if merged else self.weight
         for first in range(0, half, rows):
+            check_cancel()
             last = min(first + rows, half)
             # output row r reads blurred rows 2r … 2r+2, and these the rows 2r−2 … 2r+3 of the features
             top, bottom = 2 * first - 2, 2 * last + 2
@@ -106,7 +110,9 @@ class Encoder(nn.Module):
         self.downs = nn.ModuleList(Down(folder, k + 1, dtype) for k in range(levels))
         self.vector = Dense(*folder.linear("final_linear.0", gain=SQRT2))
 
-    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, list[Features]]:
+    def forward(
+        self, image: torch.Tensor, check_cancel: CheckCancel = never_cancelled
+    ) -> tuple[torch.Tensor, list[Features]]:
         """[N,3,in,in] → z [N,style] float32; features of 4, 8, … in_size px."""
         image = image.to(self.stem.weight.dtype, memory_format=torch.channels_last)
         top = StemFeatures(self.stem, image)
@@ -115,7 +121,7 @@ class Encoder(nn.Module):
         if image.shape[0] * size * size * top.channels <= whole_elements(image.device):
             features[0] = Features(top.rows(0, size))
         for down in self.downs:
-            features.insert(0, Features(down(features[0], image.shape[0], size)))
+            features.insert(0, Features(down(features[0], image.shape[0], size, check_cancel)))
             size //= 2
         last = features[0].rows(0, 4)
         return self.vector(last.permute(0, 3, 1, 2).reshape(last.shape[0], -1)), features

@@ -10,6 +10,7 @@ from torch import nn
 
 from ..config import GPENConfig
 from ..gpen import GPEN, level_noise
+from .cancel import CheckCancel, never_cancelled
 from .encoder import Encoder, Features
 from .folding import Folder, why_not
 from .rows import whole_elements
@@ -46,8 +47,13 @@ class FastGPEN(nn.Module):
         return self.synthesis.constant.dtype
 
     @torch.no_grad()
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, check_cancel: CheckCancel = never_cancelled) -> torch.Tensor:
         """Restore aligned faces; ``x`` may be of any floating dtype.
+
+        Args:
+            check_cancel: asked between levels and strips of rows, so about thirty times in a 2048 px face. What it
+                raises passes through, and the engine can be called again as if nothing had been. On CUDA it sees how
+                far the work has been handed out, which runs ahead of the device by a fraction of a second.
 
         Raises:
             ValueError: ``x`` is of another shape.
@@ -57,15 +63,15 @@ class FastGPEN(nn.Module):
             return x.new_empty(0, 3, self.config.out_size, self.config.out_size, dtype=torch.float32)
         group = max(1, 4 * whole_elements(x.device) // self._activations()) if x.device.type == "cpu" else len(x)
         if len(x) <= group:
-            return self._run(x)
-        return torch.cat([self._run(part) for part in x.split(group)])
+            return self._run(x, check_cancel)
+        return torch.cat([self._run(part, check_cancel) for part in x.split(group)])
 
-    def _run(self, x: torch.Tensor) -> torch.Tensor:
-        z, features = self.encoder(x)
+    def _run(self, x: torch.Tensor, check_cancel: CheckCancel) -> torch.Tensor:
+        z, features = self.encoder(x, check_cancel)
         for above in self.config.levels[len(features) :]:
             noise = level_noise(self.config.channels_at(above), above).to(x.device, self.dtype)
             features.append(Features(noise.permute(0, 2, 3, 1).contiguous()))
-        return self.synthesis(z, features).float()
+        return self.synthesis(z, features, check_cancel).float()
 
     def _activations(self) -> int:
         """Activations of the largest map of one face."""
@@ -87,8 +93,9 @@ class ReferenceEngine(nn.Module):
         self.declined: str | None = declined
 
     @torch.no_grad()
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[N,3,in,in] → [N,3,out,out] float32."""
+    def forward(self, x: torch.Tensor, check_cancel: CheckCancel = never_cancelled) -> torch.Tensor:
+        """[N,3,in,in] → [N,3,out,out] float32. The reference is asked to stop before it starts, not inside."""
+        check_cancel()
         return self.net(x.to(self.dtype)).float()
 
 

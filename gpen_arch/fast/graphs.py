@@ -22,7 +22,8 @@ class CudaGraphs:
 
     A graph holds addresses and the memory of its activations. So it is recorded anew when any weight has moved (as
     ComfyUI moves models), results are copied out of it, and calls from several threads take turns. Where a call can't
-    be recorded the engine itself answers, and ``declined`` says why.
+    be recorded the engine itself answers, and ``declined`` says why. A replay runs on the device to its end: nobody can
+    be asked inside whether it is still wanted, so this has no ``check_cancel``.
 
     Args:
         engine: from :func:`build_engine`.

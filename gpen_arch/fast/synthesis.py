@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ..config import GPENConfig
+from .cancel import CheckCancel, never_cancelled
 from .encoder import Features
 from .folding import Folder
 from .level import Injection, Level
@@ -38,7 +39,9 @@ class Synthesis(nn.Module):
             prefixes += [f"generator.convs.{2 * i}", f"generator.convs.{2 * i + 1}", f"generator.to_rgbs.{i}"]
         self.styles = Styles(folder, config.mapping_layers, prefixes)
 
-    def forward(self, z: torch.Tensor, features: Sequence[Features]) -> torch.Tensor:
+    def forward(
+        self, z: torch.Tensor, features: Sequence[Features], check_cancel: CheckCancel = never_cancelled
+    ) -> torch.Tensor:
         """[N,style] float32 and the features of 4, 8, … out_size px → [N,3,out,out] float32."""
         styles = self.styles(z)
         batch, dtype = z.shape[0], self.constant.dtype
@@ -51,27 +54,27 @@ class Synthesis(nn.Module):
         per_level = [styles[i : i + 3] for i in range(2, len(styles), 3)]
         todo: list[Step] = list(zip(self._levels(), per_level, features[1:], strict=True))
         while todo and not todo[0][0].scale_weights:
-            x, picture = self._run([todo.pop(0)], x, picture, rows=x.shape[2])
+            x, picture = self._run([todo.pop(0)], x, picture, x.shape[2], check_cancel)
         if not todo:
             return picture.data
         out = []
         for n in range(batch):
             one: list[Step] = [(level, [s[n : n + 1] for s in style], f.of(n)) for level, style, f in todo]
-            out.append(self._one(one, x[n : n + 1], picture.of(n)))
+            out.append(self._one(one, x[n : n + 1], picture.of(n), check_cancel))
         return torch.cat(out) if batch > 1 else out[0]
 
-    def _one(self, todo: list[Step], x: torch.Tensor, picture: Picture) -> torch.Tensor:
+    def _one(self, todo: list[Step], x: torch.Tensor, picture: Picture, check_cancel: CheckCancel) -> torch.Tensor:
         """The remaining levels of one entry: whole ones one after the other, then the large ones together."""
         while todo and todo[0][0].activations <= whole_elements(x.device):
-            x, picture = self._run([todo.pop(0)], x, picture, rows=x.shape[2])
+            x, picture = self._run([todo.pop(0)], x, picture, x.shape[2], check_cancel)
         if todo:
             per_row = max(level.activations // x.shape[2] for level, _, _ in todo)
             rows = min(x.shape[2], max(4, strip_elements(x.device) // per_row))
-            _, picture = self._run(todo, x, picture, rows)
+            _, picture = self._run(todo, x, picture, rows, check_cancel)
         return picture.data
 
     def _run(
-        self, steps: Sequence[Step], x: torch.Tensor, picture: Picture, rows: int
+        self, steps: Sequence[Step], x: torch.Tensor, picture: Picture, rows: int, check_cancel: CheckCancel
     ) -> tuple[torch.Tensor, Picture]:
         """Levels over [N,S+2,S,C] (zero rows at both ends), ``rows`` at a time → the last window, the last picture.
 
@@ -83,7 +86,7 @@ class Synthesis(nn.Module):
             windows = level.rows(windows, rows, style, features, picture)
             rows = 2 * rows + 2
         for x in windows:  # noqa: B007 - the last window is the result
-            pass
+            check_cancel()  # after every level, or every strip of the large ones
         return x, picture
 
     def _levels(self) -> list[Level]:
