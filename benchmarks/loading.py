@@ -1,0 +1,139 @@
+"""Loading a 2048 px GPEN of 285 MB against reading its file: ``python benchmarks/loading.py``. See README.md.
+
+Every round starts a process for each contender, one after the other. It reads the file into fresh memory, loads it for
+the first time, and then reads and loads it in turns. The file is made here, of random weights, and lies in the page
+cache. Another checkout of the pack can run beside this one: ``--beside ../before``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib
+import importlib.machinery
+import importlib.util
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+FORMATS = ("safetensors", "pth")
+
+
+def timed(call: Callable[[], Any]) -> dict[str, float]:
+    """Seconds of one call, by the clock on the wall and of the processor; what it returns is let go of outside."""
+    gc.collect()
+    start, cpu = time.perf_counter(), time.process_time()
+    result = call()
+    seconds = {"wall": time.perf_counter() - start, "cpu": time.process_time() - cpu}
+    del result
+    return seconds
+
+
+def worker(root: Path, path: Path, turns: int) -> dict[str, Any]:
+    """Time one process: PyTorch and the pack are imported before, whatever a load imports itself is part of it."""
+    spec = importlib.machinery.ModuleSpec("gpen_pack", None, is_package=True)
+    spec.submodule_search_locations = [str(root)]
+    sys.modules["gpen_pack"] = importlib.util.module_from_spec(spec)
+    models = importlib.import_module("gpen_pack.models")
+
+    def load() -> Any:
+        restorer = models.load_gpen(path)
+        assert restorer.module.declined is None, "the fast engine is what is timed"
+        return restorer
+
+    reads, loads = [timed(path.read_bytes)], [timed(load)]
+    for _ in range(turns):
+        reads.append(timed(path.read_bytes))
+        loads.append(timed(load))
+    return {"reads": reads, "loads": loads, "threads": torch.get_num_threads()}
+
+
+def make_files(folder: Path) -> dict[str, Path]:
+    """The same random weights in both formats; written, so in the page cache."""
+    from engine_worker import random_network
+    from safetensors.torch import save_file
+
+    with torch.no_grad():
+        weights = random_network(2048).state_dict()
+    paths = {name: folder / f"GPEN-BFR-2048.{name}" for name in FORMATS}
+    save_file(dict(weights), paths["safetensors"])
+    torch.save(weights, paths["pth"])
+    return paths
+
+
+def summary(runs: list[dict[str, Any]], clock: str) -> dict[str, dict[str, float]]:
+    """Medians and extremes over the processes; a ratio is of a load and of the readings of its own process."""
+    rows: dict[str, list[float]] = {"reading": [], "first load": [], "later load": [], "first ×": [], "later ×": []}
+    for run in runs:
+        reading = statistics.median(row[clock] for row in run["reads"])
+        first, later = run["loads"][0][clock], statistics.median(row[clock] for row in run["loads"][1:])
+        for name, value in zip(rows, (reading, first, later, first / reading, later / reading), strict=True):
+            rows[name].append(value)
+    return {
+        name: {"median": statistics.median(found), "min": min(found), "max": max(found)} for name, found in rows.items()
+    }
+
+
+def print_table(found: dict[str, Any]) -> None:
+    print("| contender | reading | first load | later load | first / reading | later / reading |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name, rows in found.items():
+        cells = [
+            f"{r['median']:.2f} ({r['min']:.2f}-{r['max']:.2f})"
+            if "×" in key
+            else f"{r['median'] * 1e3:.0f} ms ({r['min'] * 1e3:.0f}-{r['max'] * 1e3:.0f})"
+            for key, r in rows.items()
+        ]
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--beside", type=Path, action="append", default=[], help="another checkout of the pack")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--turns", type=int, default=3, help="later loads in each process")
+    parser.add_argument("--format", choices=FORMATS, action="append", help="which files, both by default")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--worker", nargs=2, type=Path, metavar=("ROOT", "FILE"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        print(json.dumps(worker(*options.worker, options.turns)))
+        return
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        paths = make_files(Path(folder))
+        contenders = [
+            (f"{name}, .{kind}", root, paths[kind])
+            for kind in options.format or FORMATS
+            for name, root in [*((str(root), root) for root in options.beside), ("this checkout", ROOT)]
+        ]
+        runs: dict[str, list[dict[str, Any]]] = {name: [] for name, _, _ in contenders}
+        for _ in range(options.rounds):
+            for name, root, path in contenders:
+                command = [sys.executable, __file__, "--turns", str(options.turns), "--worker", str(root), str(path)]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                runs[name].append(json.loads(done.stdout))
+        size = paths["safetensors"].stat().st_size
+    for name, found in runs.items():
+        results[name] = summary(found, options.clock)
+    print(f"{size:,} bytes, {options.rounds} processes each, {options.clock} clock, median (fastest-slowest)\n")
+    print_table(results)
+    if options.json:
+        machine = {"torch": torch.__version__, "python": platform.python_version(), "cpu": platform.processor()}
+        report = {"bytes": size, "clock": options.clock, **machine, "summary": results, "runs": runs}
+        options.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
