@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ..gpen_arch import CheckCancel, never_cancelled
+
 
 class Sizes(Protocol):
     """The part of a configuration that everybody may rely on."""
@@ -61,8 +63,11 @@ class Restorer(Protocol):
     @property
     def device(self) -> torch.device: ...
 
-    def restore(self, crops: torch.Tensor) -> torch.Tensor:
-        """(N,H,W,3) float in [0,1], any H and W → (N,S,S,3) float32 in [0,1] on the crops' device."""
+    def restore(self, crops: torch.Tensor, check_cancel: CheckCancel = never_cancelled) -> torch.Tensor:
+        """(N,H,W,3) float in [0,1], any H and W → (N,S,S,3) float32 in [0,1] on the crops' device.
+
+        ``check_cancel`` is asked between batches at least, and within a face where that is possible.
+        """
         ...
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from ..gpen_arch import CheckCancel, FastGPEN, never_cancelled
 from .errors import RestoreError
 from .restorer import Sizes, check_crops, default_batch_size, from_network, to_network
 
@@ -31,6 +33,10 @@ class TorchRestorer:
         dtype: what it computes in.
         widen: makes the same network in float32, for a face that overflows; by default from the narrow weights.
         name, path, template, warnings: as in `Restorer`.
+
+    Attributes:
+        widened: a host that counts memory puts its own way here to have the network in float32: called with the number
+            of faces, it gives a context with the network on the module's device. None: a copy is kept there.
     """
 
     def __init__(
@@ -56,6 +62,7 @@ class TorchRestorer:
         self._widen = widen
         self._lock = threading.Lock()
         self._wide: nn.Module | None = None
+        self.widened: Callable[[int], AbstractContextManager[nn.Module]] | None = None
 
     def __repr__(self) -> str:
         sizes = f"{self.config.in_size}→{self.config.out_size}"
@@ -79,11 +86,12 @@ class TorchRestorer:
         """Sentences for the report."""
         return tuple(self._warnings)
 
-    def restore(self, crops: torch.Tensor) -> torch.Tensor:
+    def restore(self, crops: torch.Tensor, check_cancel: CheckCancel = never_cancelled) -> torch.Tensor:
         """Restore aligned faces.
 
         Args:
             crops: (N,H,W,3) floating point RGB in [0,1], any H and W, on any device; never written to.
+            check_cancel: asked before every batch and, by the fast engine, many times within a face.
 
         Returns:
             (N,S,S,3) float32 RGB in [0,1] on the crops' device, S the model's output size.
@@ -99,16 +107,18 @@ class TorchRestorer:
             result = torch.empty(len(crops), size, size, 3, dtype=torch.float32, device=crops.device)
             step = max(1, self.batch_size)
             for start in range(0, len(crops), step):
+                check_cancel()
                 x = to_network(crops[start : start + step], self.config.in_size).to(self.device)
-                result[start : start + step] = from_network(self._run(x), crops.device)
+                result[start : start + step] = from_network(self._run(x, check_cancel), crops.device)
         return result
 
-    def _run(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.module(x if hasattr(self.module, "dtype") else x.to(self.dtype))
+    def _run(self, x: torch.Tensor, check_cancel: CheckCancel) -> torch.Tensor:
+        y = _call(self.module, x if hasattr(self.module, "dtype") else x.to(self.dtype), check_cancel)
         if torch.isfinite(y).all():
             return y
         if self.dtype in _HALF:
-            y = self._widened()(x)
+            with (self.widened or self._kept_wide)(len(x)) as wide:
+                y = _call(wide, x, check_cancel)
             if torch.isfinite(y).all():
                 self._warn(
                     f"{self.name}: {str(self.dtype).removeprefix('torch.')} overflowed on a face, "
@@ -121,17 +131,23 @@ class TorchRestorer:
             "use precision fp32, or run `models verify` on the file"
         )
 
-    def _widened(self) -> nn.Module:
-        """The same network in float32, made when first needed, on the device where the module is now."""
+    @contextmanager
+    def _kept_wide(self, faces: int) -> Iterator[nn.Module]:
+        """The same network in float32, made when first needed and kept where the module is."""
+        del faces  # nobody counts memory here
         with self._lock, torch.inference_mode(False):
             wide = self._wide
             if wide is None:
                 wide = self._widen() if self._widen else copy.deepcopy(self.module).to(torch.float32)
-            self._wide = wide.eval().requires_grad_(False).to(self.device)
-            return self._wide
+            self._wide = wide = wide.eval().requires_grad_(False).to(self.device)
+        yield wide
 
     def _warn(self, sentence: str) -> None:
         with self._lock:
             if sentence not in self._warnings:
                 self._warnings.append(sentence)
                 _log.warning("%s", sentence)
+
+
+def _call(module: nn.Module, x: torch.Tensor, check_cancel: CheckCancel) -> torch.Tensor:
+    return module(x, check_cancel) if isinstance(module, FastGPEN) else module(x)

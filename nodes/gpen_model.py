@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from ..models import Restorer, load_gpen
 from ..models.formats import sniff_format
 from ..models.loading import best_dtype
 from ..models.restorer import default_batch_size
+from ..models.torch_restorer import TorchRestorer
 from ..restoration import Rung
+from ..restoration.ladder import working_bytes
 from . import host
 
 _DTYPES = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -70,6 +73,31 @@ class GpenModel:
         return Rung(name, lambda: other().restorer, lambda needed: other().bring_to_device(needed))
 
 
+class WideCopy:
+    """The network in float32 for faces that overflow: loaded, counted and offloaded by ComfyUI as any other model.
+
+    Args:
+        path: the file, read again when the first face overflows.
+        narrow: the patcher of the network that it stands in for; brought back when the face is done, for ComfyUI may
+            have had to make room.
+    """
+
+    def __init__(self, path: Path, narrow: Any, *, on_cpu: bool) -> None:
+        self._path, self._narrow, self._on_cpu = path, narrow, on_cpu
+        self._wide: GpenModel | None = None
+
+    @contextmanager
+    def __call__(self, faces: int) -> Iterator[torch.nn.Module]:
+        """The network on ComfyUI's device, with room for so many faces."""
+        if self._wide is None:
+            self._wide = read_model(self._path, "fp32", on_cpu=self._on_cpu)
+        wide = self._wide.restorer
+        assert wide.module is not None  # a file that PyTorch has run once runs in PyTorch again
+        self._wide.bring_to_device(working_bytes(wide, faces))
+        yield wide.module
+        host.bring_to_device(self._narrow, 0)
+
+
 def read_model(path: Path, precision: str, *, on_cpu: bool = False, cpu_fallback: bool = False) -> GpenModel:
     """Read the file and wrap its network for ComfyUI's memory manager.
 
@@ -83,4 +111,6 @@ def read_model(path: Path, precision: str, *, on_cpu: bool = False, cpu_fallback
     restorer = load_gpen(path, device=target if onnx else "cpu", dtype=dtype)
     restorer.batch_size = default_batch_size(restorer.config.out_size, target)
     patcher = None if restorer.module is None else host.patcher(restorer.module, target, on_cpu=on_cpu)
+    if isinstance(restorer, TorchRestorer) and restorer.dtype != torch.float32:
+        restorer.widened = WideCopy(path, patcher, on_cpu=on_cpu)
     return GpenModel(path, restorer, patcher, precision, cpu_fallback)

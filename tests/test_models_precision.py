@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,23 @@ def test_an_overflow_is_repeated_in_float32(caplog: pytest.LogCaptureFixture) ->
     assert "float16 overflowed" in restorer.warnings[0]
     assert restorer.warnings[0] in caplog.text
     assert next(restorer.module.parameters()).dtype == torch.float16, "the module itself stays as it was"
+
+
+def test_a_host_may_lend_the_wide_network() -> None:
+    told: list[object] = []
+
+    @contextmanager
+    def lend(faces: int) -> Iterator[nn.Module]:
+        told.append(faces)
+        yield Overflows()
+        told.append("given back")
+
+    restorer = TorchRestorer(Overflows().half(), GPENConfig(8, 8, (4, 4)), dtype=torch.float16)
+    restorer.batch_size = 2
+    restorer.widened = lend
+    crops = torch.rand(3, 8, 8, 3)
+    assert torch.allclose(restorer.restore(crops), crops, atol=1e-3)
+    assert told == [2, "given back", 1, "given back"], "one loan a batch, none kept"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])

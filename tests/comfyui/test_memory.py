@@ -16,7 +16,7 @@ import pytest
 
 pytestmark = pytest.mark.comfyui
 
-PROGRAM = """
+START = """
 import importlib.machinery, importlib.util, json, sys
 root, checkout, model, *flags = sys.argv[1:]
 sys.argv = ["main.py", *flags]
@@ -35,6 +35,9 @@ def places(module):
     return sorted({str(t.device) for t in (*module.parameters(), *module.buffers())})
 
 told = {"vram": mm.vram_state.name, "device": str(mm.get_torch_device())}
+"""
+
+MOVING = """
 with torch.inference_mode():
     loaded = gpen_model.read_model(Path(model), "auto")
     told["inference tensors"] = any(p.is_inference() for p in loaded.restorer.module.parameters())
@@ -61,13 +64,42 @@ told["kept after the graph is gone"] = len(mm.current_loaded_models)
 print(json.dumps(told))
 """
 
+OVERFLOWING = """
+def known():
+    return sorted(str(entry.model.model.dtype) for entry in mm.current_loaded_models)
 
-def told_by(root: Path, model: Path, *flags: str) -> dict[str, Any]:
+asked = []
+to_load = mm.load_models_gpu
+def load(models, memory_required=0, **options):
+    asked.append([str(models[0].model.dtype), memory_required > 0])
+    return to_load(models, memory_required=memory_required, **options)
+mm.load_models_gpu = load
+with torch.inference_mode():
+    loaded = gpen_model.read_model(Path(model), "fp16")
+    loaded.bring_to_device(1 << 20)
+    loaded.restorer.batch_size = 1
+    told["known"] = known()
+    told["finite"] = bool(torch.isfinite(loaded.restorer.restore(torch.rand(2, 64, 64, 3))).all())
+    told["warnings"] = list(loaded.restorer.warnings)
+    told["known after an overflow"] = known()
+    told["asked"] = asked
+    mm.unload_all_models()
+    told["known after unloading"] = known()
+del loaded
+mm.cleanup_models()
+import gc
+gc.collect(); mm.cleanup_models()
+told["networks left"] = sum(type(thing).__name__ == "FastGPEN" for thing in gc.get_objects())
+print(json.dumps(told))
+"""
+
+
+def told_by(program: str, root: Path, model: Path, *flags: str) -> dict[str, Any]:
     if not os.environ.get("COMFYUI_PATH"):
         pytest.skip("COMFYUI_PATH does not name a ComfyUI checkout")
     python = os.environ.get("COMFYUI_PYTHON", sys.executable)
     done = subprocess.run(
-        [python, "-c", PROGRAM, str(root), os.environ["COMFYUI_PATH"], str(model), *flags],
+        [python, "-c", START + program, str(root), os.environ["COMFYUI_PATH"], str(model), *flags],
         capture_output=True, text=True, check=False, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
@@ -85,7 +117,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_loading_offloading_and_freeing(root: Path, model: Path) -> None:
-    told = told_by(root, model, "--cpu")
+    told = told_by(MOVING, root, model, "--cpu")
     assert told["vram"] == "DISABLED" and told["device"] == "cpu"
     assert told["inference tensors"] is False, "weights made in inference mode could not be moved by other threads"
     assert told["known to ComfyUI"] and told["after unloading"] == []
@@ -93,3 +125,18 @@ def test_loading_offloading_and_freeing(root: Path, model: Path) -> None:
     for state in ("NORMAL_VRAM", "LOW_VRAM", "NO_VRAM", "HIGH_VRAM"):
         assert told[state] == ["meta"], f"{state} left tensors behind: {told[state]}"
     assert told["kept after the graph is gone"] == 0
+
+
+def test_the_wide_copy_of_a_face_that_overflows_is_counted(root: Path, model: Path, tmp_path: Path) -> None:
+    import torch
+
+    weights = torch.load(model, weights_only=True)
+    weights["generator.input.input"] *= 1e6  # more than float16 holds, not more than float32
+    torch.save(weights, tmp_path / "overflows.pth")
+    told = told_by(OVERFLOWING, root, tmp_path / "overflows.pth", "--cpu")
+    assert told["finite"] and "float16 overflowed" in told["warnings"][0]
+    assert told["known"] == ["torch.float16"]
+    assert told["known after an overflow"] == ["torch.float16", "torch.float32"], "ComfyUI does not know the copy"
+    wide, narrow = ["torch.float32", True], ["torch.float16", False]
+    assert told["asked"] == [["torch.float16", True], wide, narrow, wide, narrow], "room asked for each face"
+    assert told["known after unloading"] == [] and told["networks left"] == 0
