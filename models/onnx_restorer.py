@@ -12,7 +12,7 @@ import torch
 
 from .errors import ModelFileError, RestoreError
 from .providers import CPU, import_onnxruntime, providers_for, why_cpu
-from .restorer import Sizes, check_crops, default_batch_size, from_network, to_network
+from .restorer import CheckCancel, Sizes, check_crops, default_batch_size, from_network, never_cancelled, to_network
 
 _log = logging.getLogger(__name__)
 _DTYPES = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16}
@@ -75,7 +75,7 @@ class OnnxRestorer:
         """Sentences for the report."""
         return tuple(self._warnings)
 
-    def restore(self, crops: torch.Tensor) -> torch.Tensor:
+    def restore(self, crops: torch.Tensor, check_cancel: CheckCancel = never_cancelled) -> torch.Tensor:
         """(N,H,W,3) floating point in [0,1] → (N,S,S,3) float32 in [0,1] on the crops' device.
 
         Raises:
@@ -89,6 +89,7 @@ class OnnxRestorer:
         with torch.no_grad():
             result = torch.empty(len(crops), size, size, 3, dtype=torch.float32, device=crops.device)
             for start in range(0, len(crops), step):
+                check_cancel()
                 x = to_network(crops[start : start + step], self.config.in_size).to("cpu", self.dtype).numpy()
                 result[start : start + step] = from_network(self._run(x, step), crops.device)
         return result

@@ -87,9 +87,7 @@ BLENDING: dict[str, Spec] = {
 
 PASTING: dict[str, Spec] = {
     "feather": slider(0.1, 0.0, 0.5, 0.01, "Width of the soft edge, as a fraction of the face."),
-    "mask_shape": combo(
-        MASK_SHAPES, "face", "What is pasted: the shape of the face, an ellipse, or the whole square."
-    ),
+    "mask_shape": combo(MASK_SHAPES, "face", "What is pasted: the shape of the face, an ellipse, or the whole square."),
 }
 
 ORIGINAL_IMAGE = socket(

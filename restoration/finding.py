@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from ..faces import (
+    Detections,
     Detector,
     Faces,
     Skipped,
@@ -100,12 +102,13 @@ def find_faces(
     check_fraction(threshold, "threshold")
     report.frames = len(images)
     report.detector = {"name": detector.name, "provider": detector.provider}
+    asked = _AskedBetweenPasses(detector, check_cancel)
     found = []
     for index in range(len(images)):
         check_cancel()
         check_finite(images[index], f"image, frame {index}")
         with report.stage("detect"):
-            found.append(detect_faces(images[index : index + 1], detector, threshold, template))
+            found.append(detect_faces(images[index : index + 1], asked, threshold, template))
         on_progress(index + 1, len(images), None)
     faces = join_frames(found)
     report.faces_found = len(faces)
@@ -118,6 +121,21 @@ def find_faces(
     faces, skipped = select_faces(faces, select, order, min_face_px, mask)
     note_skipped(report, skipped)
     return faces
+
+
+class _AskedBetweenPasses:
+    """A detector that asks whether the user cancelled before every pass: a large frame takes hundreds of them."""
+
+    def __init__(self, detector: Detector, check_cancel: CheckCancel) -> None:
+        self._detector, self._check_cancel = detector, check_cancel
+        self.name, self.provider = detector.name, detector.provider
+
+    def __getattr__(self, name: str) -> Any:  # canvas or input_size, where the detector has them
+        return getattr(self._detector, name)
+
+    def detect(self, image: np.ndarray, threshold: float) -> Detections:
+        self._check_cancel()
+        return self._detector.detect(image, threshold)
 
 
 def join_frames(parts: list[Faces]) -> Faces:

@@ -108,7 +108,7 @@ def restore_image(
     weights = image.new_zeros((len(image), *size), dtype=torch.float32)
     user_mask = fit_mask(mask, len(image), size) if mask is not None else None
     side = restorer.config.in_size if crop_size == "auto" else int(crop_size)
-    ladder = Ladder(restorer, report, free_memory, rungs)
+    ladder = Ladder(restorer, report, free_memory, rungs, check_cancel)
     if len(faces):
         ladder.prepare(len(faces))
     done = 0

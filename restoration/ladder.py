@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from ..models import Restorer
-from .callbacks import FreeMemory
+from .callbacks import CheckCancel, FreeMemory, never_cancelled
 from .report import Report
 
 _log = logging.getLogger(__name__)
@@ -46,15 +46,22 @@ class Ladder:
         report: gets a warning for each step taken.
         free_memory: asks the host to make room on the restorer's device and to bring the network there.
         rungs: what to try after a batch of one, in this order.
+        check_cancel: asked by the restorer while it works.
     """
 
     def __init__(
-        self, restorer: Restorer, report: Report, free_memory: FreeMemory | None = None, rungs: Sequence[Rung] = ()
+        self,
+        restorer: Restorer,
+        report: Report,
+        free_memory: FreeMemory | None = None,
+        rungs: Sequence[Rung] = (),
+        check_cancel: CheckCancel = never_cancelled,
     ) -> None:
         self.restorer = restorer
         self.batch_size = max(1, restorer.batch_size)
         self._report = report
         self._free_memory = free_memory
+        self._check_cancel = check_cancel
         self._rungs = list(rungs)
         self._tried: list[str] = []
         self._said = ""
@@ -84,7 +91,7 @@ class Ladder:
 
     def _attempt(self, crops: torch.Tensor) -> torch.Tensor | None:
         try:
-            return self.restorer.restore(crops)
+            return self.restorer.restore(crops, self._check_cancel)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise

@@ -54,7 +54,7 @@ def restore_crops(
     report = Report(frames=len(crops))
     size = restorer.config.out_size
     restored = crops.new_zeros((len(crops), size, size, 3), dtype=torch.float32)
-    ladder = Ladder(restorer, report, free_memory, rungs)
+    ladder = Ladder(restorer, report, free_memory, rungs, check_cancel)
     faces = []
     for index in range(len(crops)):
         check_finite(crops[index], f"crops, crop {index}")

@@ -28,7 +28,7 @@ class Narrow:
         self.provider = f"test {name}"
         self.calls: list[int] = []
 
-    def restore(self, crops: torch.Tensor) -> torch.Tensor:
+    def restore(self, crops: torch.Tensor, check_cancel: Any = None) -> torch.Tensor:
         self.calls.append(len(crops))
         if len(crops) > self.fits:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB")
@@ -74,7 +74,7 @@ def test_rungs_are_not_built_before_they_are_needed() -> None:
 
 def test_other_errors_pass() -> None:
     class Broken(Narrow):
-        def restore(self, crops: torch.Tensor) -> torch.Tensor:
+        def restore(self, crops: torch.Tensor, check_cancel: Any = None) -> torch.Tensor:
             raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     with pytest.raises(RuntimeError, match="mat1"):

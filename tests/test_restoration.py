@@ -51,8 +51,9 @@ class Inverter:
         self.batch_size = batch_size
         self.calls: list[int] = []
 
-    def restore(self, crops: torch.Tensor) -> torch.Tensor:
+    def restore(self, crops: torch.Tensor, check_cancel: Any = None) -> torch.Tensor:
         self.calls.append(len(crops))
+        self.check_cancel = check_cancel
         x = torch.nn.functional.interpolate(crops.permute(0, 3, 1, 2), (self.config.out_size,) * 2, mode="area")
         return 1 - x.permute(0, 2, 3, 1)
 
@@ -247,6 +248,30 @@ def test_progress_ends_full_and_cancel_stops_between_faces() -> None:
     with pytest.raises(Stop):
         run(image, restorer=restorer, check_cancel=check_cancel)
     assert len(restorer.calls) == 1, "more than one face was restored after the cancel"
+    assert restorer.check_cancel is check_cancel, "the network cannot be cancelled within a face"
+
+
+def test_cancel_stops_between_the_passes_over_one_frame() -> None:
+    class Stop(BaseException):
+        pass
+
+    passes = 0
+
+    def check_cancel() -> None:
+        if passes:
+            raise Stop
+
+    class Counting(SquareDetector):
+        canvas = 64  # so the frame is shown in tiles and at several scales
+
+        def detect(self, image: np.ndarray, threshold: float) -> Detections:
+            nonlocal passes
+            passes += 1
+            return super().detect(image, threshold)
+
+    with pytest.raises(Stop):
+        run(picture("blue", "green", height=640, width=640)[None], detector=Counting(), check_cancel=check_cancel)
+    assert passes == 1
 
 
 def test_memory_is_asked_for_before_the_network_runs() -> None:
