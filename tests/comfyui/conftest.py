@@ -1,6 +1,7 @@
 """A real ComfyUI server under a temporary base directory, driven as its page drives it.
 
-COMFYUI_PATH names a checkout; COMFYUI_PYTHON an interpreter with its requirements (this one by default).
+COMFYUI_PATH names a checkout; COMFYUI_PYTHON an interpreter with its requirements (this one by default);
+COMFYUI_FRONTEND the folder `static` of another comfyui-frontend-package than the interpreter's, if wanted.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ class Server:
             "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base),
             "--database-url", "sqlite:///:memory:", "--disable-api-nodes",
         ]  # fmt: skip
+        if os.environ.get("COMFYUI_FRONTEND"):
+            command += ["--front-end-root", os.environ["COMFYUI_FRONTEND"]]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPYCACHEPREFIX": _PYCACHE}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=base)
@@ -171,13 +174,26 @@ def to_prompt(workflow: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
         values = list(node.get("widgets_values") or [])
         inputs: dict[str, Any] = {}
         for name, spec in {**schema.get("required", {}), **schema.get("optional", {})}.items():
-            if isinstance(spec[0], list) or spec[0] in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"):
-                inputs[name] = values.pop(0)
+            take_widget(inputs, name, spec, values)
         for socket_ in node.get("inputs", []):
             if socket_.get("link") is not None:
                 inputs[socket_["name"]] = links[socket_["link"]]
         prompt[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
     return prompt
+
+
+def take_widget(inputs: dict[str, Any], name: str, spec: list[Any], values: list[Any]) -> None:
+    """Move the next saved value into ``inputs`` if ``name`` is a widget; what the workflow is too old for gets its
+    default. A dynamic combo (newer ComfyUI) brings widgets of its own, which are named after it."""
+    kind, options = spec[0], spec[1] if len(spec) > 1 else {}
+    if isinstance(kind, list) or kind in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"):
+        choices = kind if isinstance(kind, list) else options.get("options", [None])
+        inputs[name] = values.pop(0) if values else options.get("default", choices[0])
+    elif kind == "COMFY_DYNAMICCOMBO_V3":
+        inputs[name] = values.pop(0) if values else options["options"][0]["key"]
+        chosen = next(option for option in options["options"] if option["key"] == inputs[name])["inputs"]
+        for inner, its_spec in {**chosen.get("required", {}), **chosen.get("optional", {})}.items():
+            take_widget(inputs, f"{name}.{inner}", its_spec, values)
 
 
 def base_directory(base: Path, root: Path) -> Path:

@@ -142,10 +142,24 @@ def test_a_missing_model_opens_the_dialogue(page: Page, graph_of: Any) -> None:
     loader = next(node for node in workflow["nodes"] if node["type"] == "GPENModelLoader")
     loader["widgets_values"][0] = "GPEN-BFR-512.pth"
     page.load(workflow)
+    details = page.page.get_by_text("View details", exact=True)  # newer pages: a note, and a panel behind it
     dialogue = page.page.locator(".p-dialog")
-    dialogue.first.wait_for(timeout=30_000)
-    text = dialogue.first.inner_text()
+    dialogue.or_(details).first.wait_for(timeout=30_000)
+    if details.count():
+        details.first.click()
+    button = page.page.get_by_role("button", name="Download GPEN-BFR-512.pth")
+    button = button.or_(dialogue.get_by_role("button", name="Download")).first
+    button.wait_for(timeout=30_000)
+    text = page.page.locator("body").inner_text()
     assert "GPEN-BFR-512.pth" in text and "gpen" in text
+    url = loader["properties"]["models"][0]["url"]
+    if button.is_disabled():  # pages before .pth was allowed: the link is shown, to be copied
+        assert button.get_attribute("title") == url
+        return
+    page.page.evaluate("HTMLAnchorElement.prototype.click = function () { window.followed = this.href }")
+    button.click()
+    page.page.wait_for_function("window.followed", timeout=10_000)
+    assert page.page.evaluate("window.followed") == url
 
 
 @pytest.mark.parametrize("name", NAMES)
