@@ -17,11 +17,11 @@ def fit_similarity(source: Tensor, target: Tensor) -> Tensor:
     because scaling and rotating is one complex product.
 
     Args:
-        source: (..., K, 2), K ≥ 2.
+        source: (..., K, 2), K >= 2.
         target: (..., K, 2), broadcast against ``source``.
 
     Returns:
-        (..., 2, 3) float64 on the CPU: [x, y]ᵀ = M[:, :2] · [u, v]ᵀ + M[:, 2], determinant positive.
+        (..., 2, 3) float64 on the CPU: [x, y]^T = M[:, :2] · [u, v]^T + M[:, 2], determinant positive.
 
     Raises:
         ValueError: points that are not finite, coincide, lie on one line, or do not determine a scale.
@@ -58,7 +58,7 @@ def alignable(source: Tensor, target: Tensor) -> Tensor:
 
 
 def _product(p: Tensor, q: Tensor) -> Tensor:
-    """Σ conj(p)·q of centred points read as complex numbers: (2, ...) real and imaginary part."""
+    """sum of conj(p)·q of centred points read as complex numbers: (2, ...) real and imaginary part."""
     return torch.stack(((p * q).sum((-2, -1)), (p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]).sum(-1)))
 
 
@@ -102,7 +102,7 @@ def face_matrices(landmarks: Tensor, template: Tensor) -> Tensor:
         landmarks: (M, 5, 2) photo coordinates. template: (5, 2) fractions of the crop.
 
     Returns:
-        (M, 2, 3) float64: [x, y]ᵀ = A[:, :2] · [u, v]ᵀ + A[:, 2].
+        (M, 2, 3) float64: [x, y]^T = A[:, :2] · [u, v]^T + A[:, 2].
 
     Raises:
         ValueError: degenerate landmarks, see :func:`fit_similarity`.

@@ -22,7 +22,7 @@ def match_frames(images: Tensor, originals: Tensor) -> list[int | None]:
 
     A frame and its original agree up to rounding except in the swapped faces, and neighbours of a video hardly differ
     at all: so single points are compared, not averages (noise and slow motion tell neighbours apart), and a
-    difference counts by the Geman-McClure function d² / (d² + τ²), which a large one (the swap) cannot dominate.
+    difference counts by the Geman-McClure function d² / (d² + tau²), which a large one (the swap) cannot dominate.
     Looks at 9216 points a frame, whatever its size.
     """
     count, available = len(images), len(originals)

@@ -33,17 +33,53 @@ MIRRORED = [1, 0, 2, 4, 3]  # the viewer's left eye of a mirrored face was the r
 _SAMPLES_AT_ONCE = 1 << 22  # bounds the memory of the oversampled squares to about 50 MB
 
 
+class _Layer(nn.Module):
+    """Weight and bias, drawn as PyTorch's own layers draw them; used in the type and on the device of what comes in.
+
+    As ComfyUI's layers are and ``nn``'s are not: the weights may be stored narrow, and nobody moves them by hand.
+    """
+
+    def __init__(self, *shape: int, bias: bool) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(math.prod(shape[1:]))
+        self.weight = nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(shape[0]).uniform_(-bound, bound)) if bias else None
+
+    def of(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.weight.to(x), None if self.bias is None else self.bias.to(x)
+
+
+class _Convolution(_Layer):
+    """[N,I,H,W] -> [N,O,H/stride,W/stride]."""
+
+    def __init__(self, inputs: int, outputs: int, side: int, stride: int = 1, *, bias: bool = True) -> None:
+        super().__init__(outputs, inputs, side, side, bias=bias)
+        self.stride, self.padding = stride, side // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, *self.of(x), self.stride, self.padding)
+
+
+class _Dense(_Layer):
+    """[N,I] -> [N,O]."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(outputs, inputs, bias=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, *self.of(x))
+
+
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
-    )
+    convolution = _Convolution(inputs, outputs, 3, stride, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
 class _Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first = _conv(channels, channels)
-        self.second = nn.Sequential(nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels))
+        self.second = nn.Sequential(_Convolution(channels, channels, 3, bias=False), nn.BatchNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.second(self.first(x)))
@@ -62,13 +98,13 @@ class LandmarkNet(nn.Module):
         self.to_16 = nn.Sequential(_conv(16, 32, 2), _Residual(32))
         self.to_8 = nn.Sequential(_conv(32, 64, 2), _Residual(64))
         self.to_4 = nn.Sequential(_conv(64, 96, 2), _Residual(96))
-        self.lift_4 = nn.Conv2d(96, 64, 1)
+        self.lift_4 = _Convolution(96, 64, 1)
         self.up_8 = _conv(64, 64)
-        self.lift_8 = nn.Conv2d(64, 32, 1)
+        self.lift_8 = _Convolution(64, 32, 1)
         self.up_16 = _conv(32, 32)
-        self.heat = nn.Conv2d(32, 5, 1)
-        self.face_features = nn.Conv2d(96, 24, 1)
-        self.face = nn.Sequential(nn.Linear(24 * 16, 64), nn.ReLU(inplace=True), nn.Dropout(0.2), nn.Linear(64, 1))
+        self.heat = _Convolution(32, 5, 1)
+        self.face_features = _Convolution(96, 24, 1)
+        self.face = nn.Sequential(_Dense(24 * 16, 64), nn.ReLU(inplace=True), nn.Dropout(0.2), _Dense(64, 1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         assert x.shape[1:] == (1, INPUT_SIDE, INPUT_SIDE), f"expected (N, 1, 64, 64), got {tuple(x.shape)}"
@@ -126,7 +162,7 @@ def squares_of_points(points: Tensor) -> Tensor:
     """The squares on which these points lie as ``MEAN_FACE`` does: (M, 5, 2) photo -> (M, 2, 3) float64.
 
     Convention: least-squares similarity from (u, v) to (x, y), without reflection. With points as complex numbers it
-    is z = a·w + b, a = Σ (z − z̄)·conj(w − w̄) / Σ |w − w̄|².
+    is z = a·w + b, a = sum of (z - mean(z))·conj(w - mean(w)) / sum of |w - mean(w)|².
     """
     points = points.to(torch.float64)
     mean = points.mean(1)

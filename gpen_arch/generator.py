@@ -20,7 +20,7 @@ class ConstantInput(nn.Module):
         self.input = nn.Parameter(torch.randn(1, channels, 4, 4))
 
     def forward(self, batch: int) -> torch.Tensor:
-        """→ [N,C,4,4]."""
+        """-> [N,C,4,4]."""
         return self.input.expand(batch, -1, -1, -1)
 
 
@@ -36,7 +36,7 @@ class StyledConv(nn.Module):
         self.activate = BiasedLeakyReLU(out_channels * (2 if concat else 1))
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, feature: torch.Tensor) -> torch.Tensor:
-        """[N,I,H,W], [N,style], [N,O,H',W'] → [N,2·O,H',W'] (O where features are added)."""
+        """[N,I,H,W], [N,style], [N,O,H',W'] -> [N,2·O,H',W'] (O where features are added)."""
         return self.activate(self.noise(self.conv(x, w), feature))
 
 
@@ -51,7 +51,7 @@ class ToRGB(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1, 3, 1, 1))
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
-        """[N,C,H,W], [N,style], [N,3,H/2,W/2] → [N,3,H,W]."""
+        """[N,C,H,W], [N,style], [N,3,H/2,W/2] -> [N,3,H,W]."""
         rgb = self.conv(x, w) + self.bias
         return rgb if skip is None else rgb + self.upsample(skip)
 
@@ -79,7 +79,7 @@ class Generator(nn.Module):
             self.to_rgbs.append(ToRGB(channels * width, style_dim))
 
     def forward(self, z: torch.Tensor, features: Sequence[torch.Tensor]) -> torch.Tensor:
-        """[N,style] and one [N or 1,C,s,s] for every level s = 4, 8, … out_size → [N,3,out_size,out_size]."""
+        """[N,style] and one [N or 1,C,s,s] for every level s = 4, 8, … out_size -> [N,3,out_size,out_size]."""
         if len(features) != len(self.config.levels):
             raise ValueError(f"features: expected {len(self.config.levels)}, one a level, got {len(features)}")
         w = self.style(z)

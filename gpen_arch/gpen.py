@@ -41,7 +41,7 @@ class GPEN(nn.Module):
         self.generator = Generator(config)
 
     def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """[N,3,in,in] → z [N,style] and the feature maps of 4, 8, … in_size px."""
+        """[N,3,in,in] -> z [N,style] and the feature maps of 4, 8, … in_size px."""
         features: list[torch.Tensor] = []
         for k in range(self.encoder_levels):
             x = self.get_submodule(f"ecd{k}")(x)

@@ -14,7 +14,7 @@ _MAPPING_LR = 0.01
 
 
 class EqualLinear(nn.Module):
-    """``x Wᵀ · lr_mul/√in + bias · lr_mul``, then leaky ReLU where ``activate``: [N,in] → [N,out]."""
+    """``x W^T · lr_mul/sqrt(in) + bias · lr_mul``, then leaky ReLU where ``activate``: [N,in] -> [N,out]."""
 
     def __init__(
         self, in_dim: int, out_dim: int, *, lr_mul: float = 1, bias_init: float = 0, activate: bool = False
@@ -27,7 +27,7 @@ class EqualLinear(nn.Module):
         self.activate = activate
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[N,in] → [N,out]."""
+        """[N,in] -> [N,out]."""
         if self.activate:
             return biased_leaky_relu(F.linear(x, self.weight * self.scale), self.bias * self.lr_mul)
         return F.linear(x, self.weight * self.scale, self.bias * self.lr_mul)
@@ -37,18 +37,18 @@ class PixelNorm(nn.Module):
     """The parameterless first entry of the mapping network, so that its linear layers count from 1."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[N,C] → [N,C]."""
+        """[N,C] -> [N,C]."""
         return pixel_norm(x)
 
 
 def mapping_network(style_dim: int, layers: int) -> nn.Sequential:
-    """z → w: pixel norm, then ``layers`` equal linears at a hundredth of the learning rate."""
+    """z -> w: pixel norm, then ``layers`` equal linears at a hundredth of the learning rate."""
     linears = [EqualLinear(style_dim, style_dim, lr_mul=_MAPPING_LR, activate=True) for _ in range(layers)]
     return nn.Sequential(PixelNorm(), *linears)
 
 
 class EqualConv2d(nn.Module):
-    """A convolution without bias whose weight is used times 1/√(in·k²)."""
+    """A convolution without bias whose weight is used times 1/sqrt(in·k²)."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1) -> None:
         super().__init__()
@@ -57,19 +57,19 @@ class EqualConv2d(nn.Module):
         self.stride = stride
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[N,in,H,W] → [N,out,H',W'], no padding."""
+        """[N,in,H,W] -> [N,out,H',W'], no padding."""
         return F.conv2d(x, self.weight * self.scale, stride=self.stride)
 
 
 class BiasedLeakyReLU(nn.Module):
-    """Bias a channel, leaky ReLU 0.2, gain √2."""
+    """Bias a channel, leaky ReLU 0.2, gain sqrt(2)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[N,C,H,W] → [N,C,H,W]."""
+        """[N,C,H,W] -> [N,C,H,W]."""
         return biased_leaky_relu(x, self.bias)
 
 
@@ -85,7 +85,7 @@ class Blur(nn.Module):
         self.up = up
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[N,C,H,W] → [N,C,H·up + pad − 3, …]."""
+        """[N,C,H,W] -> [N,C,H·up + pad - 3, …]."""
         return upfirdn2d(x, self.kernel, up=self.up, pad=self.pad)
 
 
@@ -112,7 +112,7 @@ class ModulatedConv2d(nn.Module):
             self.blur = Blur((1, 1), gain=4)
 
     def forward(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-        """[N,I,H,W], [N,style] → [N,O,H,W], twice the size where ``upsample``."""
+        """[N,I,H,W], [N,style] -> [N,O,H,W], twice the size where ``upsample``."""
         x = modulated_conv2d(
             x, self.weight[0] * self.scale, self.modulation(w), demodulate=self.demodulate, up=self.upsample
         )
@@ -128,6 +128,6 @@ class FeatureInjection(nn.Module):
         self.concat = concat
 
     def forward(self, x: torch.Tensor, feature: torch.Tensor) -> torch.Tensor:
-        """[N,C,H,W], [N or 1,C,H,W] → [N,2C,H,W], or [N,C,H,W] where added."""
+        """[N,C,H,W], [N or 1,C,H,W] -> [N,2C,H,W], or [N,C,H,W] where added."""
         feature = (self.weight * feature).expand_as(x)
         return torch.cat((x, feature), dim=1) if self.concat else x + feature

@@ -22,7 +22,7 @@ def upfirdn2d(
         pad: pixels added before and after, on both axes alike, at the upsampled rate.
 
     Returns:
-        [N,C,H',W'] with H' = (H·up + pad[0] + pad[1] − K) // down + 1.
+        [N,C,H',W'] with H' = (H·up + pad[0] + pad[1] - K) // down + 1.
 
     Source: StyleGAN2 (Karras et al. 2020), resampling with ``[1,3,3,1]``.
     """
@@ -35,14 +35,14 @@ def upfirdn2d(
 
 
 def fir_kernel(gain: float = 1) -> torch.Tensor:
-    """The [4,4] blur kernel [1,3,3,1]⊗[1,3,3,1], summing to ``gain`` (4 where it follows an upsampling by 2)."""
+    """The [4,4] blur kernel [1,3,3,1](x)[1,3,3,1], summing to ``gain`` (4 where it follows an upsampling by 2)."""
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
     kernel = taps[:, None] * taps[None, :]
     return kernel * (gain / kernel.sum())
 
 
 def biased_leaky_relu(x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """``leaky_relu(x + bias, 0.2) · √2``: the gain keeps unit variance. ``bias`` is [C] for [N,C] or [N,C,H,W]."""
+    """``leaky_relu(x + bias, 0.2) · sqrt(2)``: the gain keeps unit variance. ``bias`` is [C] for [N,C] or [N,C,H,W]."""
     return F.leaky_relu(x + bias.view(1, -1, *[1] * (x.dim() - 2)), 0.2) * SQRT2
 
 

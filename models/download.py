@@ -202,7 +202,7 @@ def _check_space(part: Path, needed: int) -> None:
 
 
 def _range_start(content_range: str | None) -> int | None:
-    """`bytes 100-199/200` → 100."""
+    """`bytes 100-199/200` -> 100."""
     if not content_range or not content_range.startswith("bytes "):
         return None
     start = content_range[len("bytes ") :].split("-", 1)[0]

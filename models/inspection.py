@@ -35,7 +35,7 @@ class ModelInfo:
     warnings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        sizes = f"{self.out_size} px" if self.in_size == self.out_size else f"{self.in_size} → {self.out_size} px"
+        sizes = f"{self.out_size} px" if self.in_size == self.out_size else f"{self.in_size} -> {self.out_size} px"
         count = f", {self.parameters / 1e6:.1f} M parameters" if self.parameters else ""
         return f"GPEN {sizes}{count}, {self.dtype} ({self.format})"
 

@@ -64,7 +64,7 @@ class Restorer(Protocol):
     def device(self) -> torch.device: ...
 
     def restore(self, crops: torch.Tensor, check_cancel: CheckCancel = never_cancelled) -> torch.Tensor:
-        """(N,H,W,3) float in [0,1], any H and W → (N,S,S,3) float32 in [0,1] on the crops' device.
+        """(N,H,W,3) float in [0,1], any H and W -> (N,S,S,3) float32 in [0,1] on the crops' device.
 
         ``check_cancel`` is asked between batches at least, and within a face where that is possible.
         """
@@ -119,7 +119,7 @@ def to_network(crops: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def from_network(y: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """[N,3,S,S] nominally in [-1,1] → (N,S,S,3) float32 in [0,1] on ``device``."""
+    """[N,3,S,S] nominally in [-1,1] -> (N,S,S,3) float32 in [0,1] on ``device``."""
     return ((y.to(torch.float32).clamp(-1, 1) + 1) / 2).permute(0, 2, 3, 1).to(device)
 
 

@@ -21,7 +21,7 @@ _HALF = (torch.float16, torch.bfloat16)
 
 
 class TorchRestorer:
-    """Restores faces with an nn.Module of GPEN's interface: [N,3,in,in] in [-1,1] → [N,3,out,out].
+    """Restores faces with an nn.Module of GPEN's interface: [N,3,in,in] in [-1,1] -> [N,3,out,out].
 
     The module may be moved to another device between two calls (ComfyUI does that); every call looks where it is.
     Calls from several threads are safe as long as nobody moves the module meanwhile.
@@ -65,7 +65,7 @@ class TorchRestorer:
         self.widened: Callable[[int], AbstractContextManager[nn.Module]] | None = None
 
     def __repr__(self) -> str:
-        sizes = f"{self.config.in_size}→{self.config.out_size}"
+        sizes = f"{self.config.in_size}->{self.config.out_size}"
         return f"<{self.name} {sizes} {str(self.dtype).removeprefix('torch.')} on {self.provider}>"
 
     @property

@@ -82,7 +82,7 @@ def restore_crops(
 def restore_batch(
     crops: torch.Tensor, ladder: Ladder, report: Report, *, fidelity: float, blend_mode: str, color_match: str
 ) -> torch.Tensor:
-    """Crops (B,h,w,3) → their restored, colour-matched and blended faces (B,S,S,3), at most a batch of them."""
+    """Crops (B,h,w,3) -> their restored, colour-matched and blended faces (B,S,S,3), at most a batch of them."""
     with report.stage("restore", ladder.restorer.device):
         restored = ladder.restore(crops)
     with report.stage("blend", crops.device):

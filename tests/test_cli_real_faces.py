@@ -32,7 +32,7 @@ def test_a_real_face_with_a_real_detector(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     pytest.importorskip("insightface" if detector == "insightface" else "cv2")
-    source = tmp_path / "é 顔.png"
+    source = tmp_path / "é \u9854.png"
     write_picture(source, astronaut[0].numpy(), Metadata("PNG"))
     arguments = ["restore", str(source), "-o", str(tmp_path / "o.png"), "--model", str(model), "--json"]
     arguments += ["--mask-out", str(tmp_path / "m.png"), "--detector", detector]

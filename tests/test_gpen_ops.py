@@ -60,7 +60,7 @@ def test_skip_upsampling_is_bilinear_inside() -> None:
 @pytest.mark.parametrize("up", [False, True])
 @pytest.mark.parametrize("demodulate", [False, True])
 def test_modulated_conv2d_equals_per_sample_weights(up: bool, demodulate: bool) -> None:
-    """The paper's form: w' = s·w, w'' = w'/‖w'‖, one convolution a sample."""
+    """The paper's form: w' = s·w, w'' = w'/||w'||, one convolution a sample."""
     x, weight, style = torch.randn(3, 5, 6, 6), torch.randn(4, 5, 3, 3), torch.randn(3, 5)
     got = modulated_conv2d(x, weight, style, demodulate=demodulate, up=up)
     for n in range(3):

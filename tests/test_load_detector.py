@@ -226,9 +226,7 @@ def test_importing_the_pack_imports_no_detector_package(root: Path) -> None:
 # from here on the real files
 
 
-def test_the_real_files(
-    shared: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_the_real_files(shared: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     def refuse(*args: object, **keywords: object) -> None:
         raise AssertionError("a detector asked for the network")
 
@@ -254,7 +252,7 @@ def test_a_cut_off_download(name: str, shared: Path, tmp_path: Path) -> None:
 
 
 def test_yunet_under_a_name_in_another_script(shared: Path, tmp_path: Path) -> None:
-    path = tmp_path / "лица 顔.onnx"
+    path = tmp_path / "\u043b\u0438\u0446\u0430 \u9854.onnx"  # Cyrillic and Japanese
     path.write_bytes((shared / "detectors" / "face_detection_yunet_2026may.onnx").read_bytes())
     assert load_detector(model=path).name == "yunet"
 

@@ -218,8 +218,8 @@ def test_a_pickle_that_would_run_code(tmp_path: Path, state, way: str) -> None:
 
 def test_objects_are_refused_and_networks_among_them_recognised(tmp_path: Path, state) -> None:
     path = tmp_path / "object.pth"
-    torch.save(torch.nn.Linear(2, 2), path)
-    assert "torch.nn.modules.linear.Linear" in message(path)
+    torch.save(torch.nn.Identity(), path)
+    assert "torch.nn.modules.linear.Identity" in message(path)
     # a training checkpoint that holds more than tensors still tells by its strings what it is
     keys = ["vqvae.encoder.conv_in.weight", "vqvae.quantize.embedding.weight", "vqvae.decoder.conv_in.weight"]
     torch.save({"callbacks": np.float64(1), "state_dict": {key: torch.zeros(1) for key in keys}}, path)

@@ -23,7 +23,7 @@ class Features:
         self.channels = data.shape[3]
 
     def rows(self, first: int, last: int) -> torch.Tensor:
-        """[N or 1,last−first,W,C] of the rows from ``first`` up to ``last``."""
+        """[N or 1,last-first,W,C] of the rows from ``first`` up to ``last``."""
         return self.data[:, first:last]
 
     def of(self, index: int) -> Features:
@@ -55,7 +55,7 @@ class Stem(nn.Module):
         self.bias = nn.Parameter(folder.bias("ecd0.0.1.bias").to(dtype), requires_grad=False)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """[N,3,n,W], channels last → [N,n,W,C]."""
+        """[N,3,n,W], channels last -> [N,n,W,C]."""
         return F.leaky_relu_(F.conv2d(image, self.weight, self.bias), 0.2).permute(0, 2, 3, 1)
 
 
@@ -74,7 +74,7 @@ class Down(nn.Module):
     def forward(
         self, above: Features, batch: int, size: int, check_cancel: CheckCancel = never_cancelled
     ) -> torch.Tensor:
-        """Features of ``size`` px → [N,size/2,size/2,C], in strips of rows where they are large."""
+        """Features of ``size`` px -> [N,size/2,size/2,C], in strips of rows where they are large."""
         half = size // 2
         out = self.weight.new_empty(batch, half, half, self.weight.shape[0])
         row = batch * size * above.channels
@@ -86,7 +86,7 @@ class Down(nn.Module):
         for first in range(0, half, rows):
             check_cancel()
             last = min(first + rows, half)
-            # output row r reads blurred rows 2r … 2r+2, and these the rows 2r−2 … 2r+3 of the features
+            # output row r reads blurred rows 2r … 2r+2, and these the rows 2r-2 … 2r+3 of the features
             top, bottom = 2 * first - 2, 2 * last + 2
             x = above.rows(max(top, 0), min(bottom, size)).permute(0, 3, 1, 2)
             if top < 0 or bottom > size:
@@ -100,7 +100,7 @@ class Down(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Image → the style network's input and the features of every level."""
+    """Image -> the style network's input and the features of every level."""
 
     def __init__(self, folder: Folder, config: GPENConfig, dtype: torch.dtype) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class Encoder(nn.Module):
     def forward(
         self, image: torch.Tensor, check_cancel: CheckCancel = never_cancelled
     ) -> tuple[torch.Tensor, list[Features]]:
-        """[N,3,in,in] → z [N,style] float32; features of 4, 8, … in_size px."""
+        """[N,3,in,in] -> z [N,style] float32; features of 4, 8, … in_size px."""
         image = image.to(self.stem.weight.dtype, memory_format=torch.channels_last)
         top = StemFeatures(self.stem, image)
         features: list[Features] = [top]

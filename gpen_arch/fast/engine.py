@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class FastGPEN(nn.Module):
-    """GPEN from folded weights: [N,3,in,in] in [-1, 1] → [N,3,out,out] float32, not clamped.
+    """GPEN from folded weights: [N,3,in,in] in [-1, 1] -> [N,3,out,out] float32, not clamped.
 
     Holds nothing but parameters and buffers (``.to(device)`` moves all of it) and keeps nothing between calls, so
     threads may share it. The mapping, the modulations and the picture are float32 whatever the dtype of the
@@ -94,7 +94,7 @@ class ReferenceEngine(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: torch.Tensor, check_cancel: CheckCancel = never_cancelled) -> torch.Tensor:
-        """[N,3,in,in] → [N,3,out,out] float32. The reference is asked to stop before it starts, not inside."""
+        """[N,3,in,in] -> [N,3,out,out] float32. The reference is asked to stop before it starts, not inside."""
         check_cancel()
         return self.net(x.to(self.dtype)).float()
 

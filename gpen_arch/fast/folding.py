@@ -25,8 +25,8 @@ class Folder:
     """Reads weights from a state dict, ready to use: learning rates and gains multiplied in, on the CPU.
 
     Every result is memory of its own, written in one pass where that is possible: with the published sizes it is
-    the touching of fresh memory that loading takes its time for. A leaky ReLU's gain of √2 is moved in front of it,
-    into weight and bias, which a ReLU of any slope allows.
+    the touching of fresh memory that loading takes its time for. A leaky ReLU's gain of sqrt(2) is moved in front of
+    it, into weight and bias, which a ReLU of any slope allows.
     """
 
     def __init__(self, state_dict: Mapping[str, torch.Tensor]) -> None:

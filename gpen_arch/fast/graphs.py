@@ -37,7 +37,7 @@ class CudaGraphs:
         self._lock = threading.Lock()
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """[N,3,in,in] → [N,3,out,out] float32, as the engine."""
+        """[N,3,in,in] -> [N,3,out,out] float32, as the engine."""
         self.declined = self.why_not(x)
         if self.declined is not None:
             return self.engine(x)

@@ -30,13 +30,13 @@ def alternates_rows(device: torch.device) -> bool:
 
 
 def over_alternating_rows(weight: torch.Tensor) -> torch.Tensor:
-    """A kernel over concatenated maps as one over alternating rows: [O,2C,k,k] → [O,C,2k,k], for a stride of (2,1)."""
+    """A kernel over concatenated maps as one over alternating rows: [O,2C,k,k] -> [O,C,2k,k], for a stride of (2,1)."""
     o, i, height, width = weight.shape
     return weight.view(o, 2, i // 2, height, width).permute(0, 2, 3, 1, 4).reshape(o, i // 2, 2 * height, width)
 
 
 def is_the_blur(kernel: torch.Tensor, gain: float) -> bool:
-    """Whether a checkpoint's blur buffer is [1,3,3,1]⊗[1,3,3,1] summing to ``gain``, as everything here assumes."""
+    """Whether a checkpoint's blur buffer is [1,3,3,1](x)[1,3,3,1] summing to ``gain``, as everything here assumes."""
     if tuple(kernel.shape) != (4, 4):
         return False
     taps = blur_taps()
@@ -45,17 +45,17 @@ def is_the_blur(kernel: torch.Tensor, gain: float) -> bool:
 
 
 def blur_rows(x: torch.Tensor, taps: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """Blur downwards without padding, then add ``bias`` a channel: [N,C,H,W], [4] → [N,C,H−3,W]."""
+    """Blur downwards without padding, then add ``bias`` a channel: [N,C,H,W], [4] -> [N,C,H-3,W]."""
     return F.conv2d(x, _depthwise(taps, x).view(-1, 1, 4, 1), bias, groups=x.shape[1])
 
 
 def blur_columns(x: torch.Tensor, taps: torch.Tensor, *, pad: int) -> torch.Tensor:
-    """Blur sideways with ``pad`` columns of zeros on either side: [N,C,H,W], [4] → [N,C,H,W+2·pad−3]."""
+    """Blur sideways with ``pad`` columns of zeros on either side: [N,C,H,W], [4] -> [N,C,H,W+2·pad-3]."""
     return F.conv2d(x, _depthwise(taps, x).view(-1, 1, 1, 4), padding=(0, pad), groups=x.shape[1])
 
 
 def with_blur_before(weight: torch.Tensor, taps: torch.Tensor) -> torch.Tensor:
-    """The kernel of "blur, then convolve" in one pass: [O,I,3,3], [4] → [O,I,6,6]; four times the arithmetic."""
+    """The kernel of "blur, then convolve" in one pass: [O,I,3,3], [4] -> [O,I,6,6]; four times the arithmetic."""
     o, i = weight.shape[:2]
     taps = taps.to(weight.dtype)
     merged = weight.reshape(o * i, 1, 3, 3)
@@ -74,11 +74,11 @@ def upsampling_phases(weight: torch.Tensor, taps: torch.Tensor) -> torch.Tensor:
         [4·O,I,3,3] for a convolution with padding 1, whose output channel (2p+q)·O + o holds channel o of the pixels
         (2i+p, 2j+q).
 
-    Derivation: ``out[r] = Σ_k b[k]·y[r−1+k]`` behind ``y[j] = Σ_i x[i]·w[j−2i]`` makes row r = 2i+p take input row i+δ
-    times ``f[p−2δ]``, where ``f[m] = Σ_k b[k]·w[m−1+k]`` is the merged kernel, m from −2 to 3 (index m+2).
+    Derivation: ``out[r] = sum_k b[k]·y[r-1+k]`` behind ``y[j] = sum_i x[i]·w[j-2i]`` makes row r = 2i+p take input
+    row i+d times ``f[p-2d]``, where ``f[m] = sum_k b[k]·w[m-1+k]`` is the merged kernel, m from -2 to 3 (index m+2).
     """
     merged = with_blur_before(weight, taps) * 4  # [O,I,6,6]
-    reads = [[p + 4, p + 2, p] for p in (0, 1)]  # δ = −1, 0, 1
+    reads = [[p + 4, p + 2, p] for p in (0, 1)]  # d = -1, 0, 1
     return torch.cat([merged[:, :, reads[p]][:, :, :, reads[q]] for p in (0, 1) for q in (0, 1)])
 
 

@@ -22,7 +22,7 @@ class Injection(nn.Module):
 
     def __init__(self, folder: Folder, prefix: str, channels: int, dtype: torch.dtype, *, concat: bool) -> None:
         super().__init__()
-        self.strength = float(folder.bias(f"{prefix}.noise.weight"))  # times √2, as every bias
+        self.strength = float(folder.bias(f"{prefix}.noise.weight"))  # times sqrt(2), as every bias
         bias = folder.bias(f"{prefix}.activate.bias").to(dtype)
         self.bias = nn.Parameter(bias[channels:].clone(), requires_grad=False) if concat else None
 
@@ -74,7 +74,7 @@ class Level(nn.Module):
         features: Features,
         picture: Picture,
     ) -> Iterator[torch.Tensor]:
-        """Windows [N,n+2,S/2,C'] of the level below, n ≤ ``rows`` → windows [N,m+2,S,C] of this one, m ≤ 2·rows + 2.
+        """Windows [N,n+2,S/2,C'] of the level below, n <= ``rows`` -> windows [N,m+2,S,C] of this one, m <= 2·rows + 2.
 
         ``style``: [N,·] for the two convolutions. The picture takes every row on its way; where it is the last
         picture, the windows are not of the shape above and nobody's to read.

@@ -12,7 +12,7 @@ from .kernels import blur_columns, blur_rows, blur_taps, upsampling_phases
 
 
 class ModulatedConv(nn.Module):
-    """Modulation, 3×3 convolution, demodulation and the gain √2 of the activation that follows.
+    """Modulation, 3×3 convolution, demodulation and the gain sqrt(2) of the activation that follows.
 
     Rows come with their neighbours above and below, so there is no padding downwards; sideways there is.
 
@@ -43,7 +43,7 @@ class ModulatedConv(nn.Module):
         self.scale_weights = scale_weights
 
     def prepare(self, style: torch.Tensor, *, alternating: bool = False) -> Prepared:
-        """[N,I] float32 → what one pass over the rows needs; N is 1 where the weights are scaled.
+        """[N,I] float32 -> what one pass over the rows needs; N is 1 where the weights are scaled.
 
         ``alternating``: the windows alternate the rows of two maps (:func:`kernels.alternates_rows`); only for scaled
         weights and without ``up``.
@@ -80,7 +80,7 @@ class Prepared:
         self._phases = phases
 
     def __call__(self, window: torch.Tensor) -> torch.Tensor:
-        """[N,n+2,W,I] (or [N,n+2,2,W,I/2]) → [N,n,W,O], or [N,2n,2W,O] with ``up``; bias added, not yet activated."""
+        """[N,n+2,W,I] (or [N,n+2,2,W,I/2]) -> [N,n,W,O], or [N,2n,2W,O] with ``up``; bias added, not yet activated."""
         if window.dim() == 5:
             x = window.flatten(1, 2).permute(0, 3, 1, 2)  # [N,I/2,2n+4,W], channels last
             y = F.conv2d(x, self._weight, self._conv.bias, stride=(2, 1), padding=(0, 1))
@@ -106,7 +106,7 @@ class Prepared:
 
 
 def _interleave(phases: torch.Tensor) -> torch.Tensor:
-    """[N,n,W,4·O] with the phases (row, column) in front of the channels → [N,2n,2W,O]."""
+    """[N,n,W,4·O] with the phases (row, column) in front of the channels -> [N,2n,2W,O]."""
     n, height, width, channels = phases.shape
     y = phases.view(n, height, width, 2, 2, channels // 4).transpose(2, 3)
     return y.reshape(n, 2 * height, 2 * width, channels // 4)

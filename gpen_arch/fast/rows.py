@@ -71,7 +71,7 @@ class RowStrip:
 
 
 def row_windows(padded: torch.Tensor, rows: int) -> Iterator[torch.Tensor]:
-    """Windows over a whole map that has a row of zeros above and below: [N,H+2,W,C] → [N,n+2,W,C], n ≤ ``rows``."""
+    """Windows over a whole map that has a row of zeros above and below: [N,H+2,W,C] -> [N,n+2,W,C], n <= ``rows``."""
     height = padded.shape[1] - 2
     for first in range(0, height, rows):
         yield padded[:, first : min(first + rows, height) + 2]

@@ -21,7 +21,7 @@ class Dense(nn.Module):
         self.activate = activate
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[N,I] → [N,O] in the weights' dtype."""
+        """[N,I] -> [N,O] in the weights' dtype."""
         x = F.linear(x.to(self.weight.dtype), self.weight, self.bias)
         return F.leaky_relu(x, 0.2) if self.activate else x
 
@@ -37,6 +37,6 @@ class Styles(nn.Module):
         self.modulation = Dense(torch.cat([w for w, _ in parts]), torch.cat([b for _, b in parts]), activate=False)
 
     def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """z [N,style] → one [N,I] a convolution, in the order of the prefixes."""
+        """z [N,style] -> one [N,I] a convolution, in the order of the prefixes."""
         z = z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
         return self.modulation(self.mapping(z)).float().split(self.widths, dim=1)

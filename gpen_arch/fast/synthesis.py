@@ -19,7 +19,7 @@ from .styles import Styles
 
 
 class Synthesis(nn.Module):
-    """Style vector and features → picture; the counterpart of the reference's ``Generator``."""
+    """Style vector and features -> picture; the counterpart of the reference's ``Generator``."""
 
     constant: torch.Tensor
 
@@ -42,7 +42,7 @@ class Synthesis(nn.Module):
     def forward(
         self, z: torch.Tensor, features: Sequence[Features], check_cancel: CheckCancel = never_cancelled
     ) -> torch.Tensor:
-        """[N,style] float32 and the features of 4, 8, … out_size px → [N,3,out,out] float32."""
+        """[N,style] float32 and the features of 4, 8, … out_size px -> [N,3,out,out] float32."""
         styles = self.styles(z)
         batch, dtype = z.shape[0], self.constant.dtype
         x = self.constant.new_zeros(batch, 6, 4, self.width)
@@ -76,7 +76,7 @@ class Synthesis(nn.Module):
     def _run(
         self, steps: Sequence[Step], x: torch.Tensor, picture: Picture, rows: int, check_cancel: CheckCancel
     ) -> tuple[torch.Tensor, Picture]:
-        """Levels over [N,S+2,S,C] (zero rows at both ends), ``rows`` at a time → the last window, the last picture.
+        """Levels over [N,S+2,S,C] (zero rows at both ends), ``rows`` at a time -> the last window, the last picture.
 
         With all S rows at a time the window is the whole map of the last level, bordered for the next one.
         """
