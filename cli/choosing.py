@@ -69,7 +69,7 @@ def choose_model() -> tuple[str, str]:
     if not usable:
         folders = ", ".join(str(folder) for folder in (*default_folders(), *default_shared_folders()))
         return BUILTIN_NAME, f"no model file in {folders}: using the built-in model{broken}"
-    # the engine runs weights; a graph is ONNX Runtime's
+    # plain weights run in the engine; a graph does where it is understood
     file, info = max(usable, key=lambda pair: (pair[1].out_size, pair[1].format != "onnx"))
     return str(file.path), f"using {file.path} ({info}), the largest model found{broken}"
 

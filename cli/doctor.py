@@ -20,7 +20,7 @@ PACKAGES = (
     ("PIL", "Pillow", ""),
     ("safetensors", "safetensors", ""),
     ("tqdm", "tqdm", ""),
-    ("onnxruntime", "onnxruntime", ".onnx models and the insightface detector"),
+    ("onnxruntime", "onnxruntime", "the insightface detector, and .onnx models that are not understood"),
     ("insightface", "insightface", "the insightface detector"),
     ("skimage", "scikit-image", "the built-in detector"),
     ("tifffile", "tifffile", "TIFF files"),

@@ -101,7 +101,7 @@ def load_restorer(args: argparse.Namespace, note: Callable[[str], None]) -> Rest
         model, sentence = choose_model()
         note(sentence)
     try:
-        return load_gpen(model, device=device, dtype=choose_dtype(args.precision))
+        return load_gpen(model, device=device, dtype=choose_dtype(args.precision), onnxruntime=bool(args.onnxruntime))
     except (ModelFileError, ImportError) as error:
         raise UsageError(str(error)) from error
     except OSError as error:

@@ -48,6 +48,10 @@ class ModelNotFoundError(ModelFileError):
         super().__init__(wanted, what, "; ".join(hints))
 
 
+class GraphNotUnderstoodError(ValueError):
+    """An ONNX graph that no GPEN's weights can be read from; the message says why, and names the node."""
+
+
 class RestoreError(RuntimeError):
     """The network ran and its output cannot be used (it is not finite)."""
 

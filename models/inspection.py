@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .catalogue import CatalogueEntry, entry_of_sha256, find_entry
-from .errors import ModelFileError, ModelNotFoundError
+from .errors import GraphNotUnderstoodError, ModelFileError, ModelNotFoundError
 from .formats import ModelFormat, sniff_format
 from .hashing import sha256_of
-from .loading import name_warnings, read_gpen, size_contradiction
+from .loading import name_warnings, read_gpen, size_contradiction, why_onnxruntime
 from .onnx_graph import read_onnx_graph
 from .onnx_recognition import onnx_sizes
+from .onnx_weights import RecoveredWeights
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class ModelInfo:
     Args:
         format: "torch-zip", "torch-legacy", "safetensors" or "onnx".
         in_size, out_size: sides in pixels.
-        parameters: how many weights; None for an ONNX file.
+        parameters: how many weights; None for an ONNX file whose graph is not understood.
         dtype: what they are stored in.
         warnings: what is odd about the file.
     """
@@ -76,15 +77,19 @@ def inspect_model(path: Path | str) -> ModelInfo:
     if not path.exists():
         raise ModelNotFoundError(path)
     file_format = sniff_format(path)
-    if file_format == "onnx":
+    try:
+        state_dict, config = read_gpen(path)
+    except GraphNotUnderstoodError as error:
         graph = read_onnx_graph(path)
         sizes, warnings = onnx_sizes(path, graph)
-        dtype = graph.inputs[0].dtype
-        warnings = name_warnings(path, sizes) + warnings
-        return ModelInfo(file_format, sizes.in_size, sizes.out_size, None, dtype, warnings)
-    state_dict, config = read_gpen(path)
+        warnings = (*name_warnings(path, sizes), why_onnxruntime(path, error), *warnings)
+        return ModelInfo(file_format, sizes.in_size, sizes.out_size, None, graph.inputs[0].dtype, warnings)
+    if isinstance(state_dict, RecoveredWeights):
+        state_dict = state_dict.stored()
     parameters = sum(value.numel() for key, value in state_dict.items() if not key.endswith(".kernel"))
-    dtypes = Counter(str(value.dtype).removeprefix("torch.") for value in state_dict.values())
+    dtypes: Counter[str] = Counter()
+    for value in state_dict.values():
+        dtypes[str(value.dtype).removeprefix("torch.")] += value.numel()
     dtype = dtypes.most_common(1)[0][0]
     warnings = name_warnings(path, config)
     return ModelInfo(file_format, config.in_size, config.out_size, parameters, dtype, warnings)

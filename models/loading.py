@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
 from ..gpen_arch import ConfigError, GPENConfig, build_engine
-from .errors import ModelFileError
+from .errors import GraphNotUnderstoodError, ModelFileError
 from .formats import sniff_format
-from .onnx_recognition import onnx_sizes
+from .onnx_graph import read_onnx_graph
+from .onnx_recognition import onnx_sizes, refuse_foreign
 from .onnx_restorer import OnnxRestorer
+from .onnx_weights import recover_gpen
 from .reading import check_finite, read_metadata, read_state_dict
 from .recognition import has_gpen_names, recognise_foreign
 from .restorer import Restorer, Sizes
@@ -35,46 +37,60 @@ def load_gpen(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
     folders: Sequence[Path | str] = (),
+    *,
+    runs_on: torch.device | str | None = None,
+    onnxruntime: bool = False,
 ) -> Restorer:
     """Load a GPEN from a .pth, .pt, .safetensors or .onnx file. What is inside decides; the name is never believed.
+
+    The weights of an ONNX file are read from its graph and run as those of any other file. Where the graph is not
+    understood, ONNX Runtime runs it, and a warning says why.
 
     Args:
         path_or_name: a file; a file name, or a name without its extension, in one of the folders; "builtin".
         device: where it is to run.
-        dtype: what it is to compute in; None: `best_dtype(device)`.
+        dtype: what it is to compute in; None: `best_dtype` of the device that it runs on.
         folders: searched before our own models folder.
+        runs_on: where the module will be moved to before it runs, if not ``device``. A session of ONNX Runtime cannot
+            be moved, so it is opened there.
+        onnxruntime: run an ONNX file in ONNX Runtime whatever its graph.
 
     Raises:
         ModelNotFoundError: no such file or name.
         ModelFileError: the file is damaged, is something else, would run code, or its weights are not GPEN's.
     """
     device = torch.device(device)
+    target = device if runs_on is None else torch.device(runs_on)
     path = resolve_model(path_or_name, folders)
     name = BUILTIN_LABEL if path == BUILTIN_PATH else path.stem
-    if sniff_format(path) == "onnx":
-        sizes, found = onnx_sizes(path)
-        warnings = name_warnings(path, sizes) + found
-        for sentence in warnings:
-            _log.warning("%s", sentence)
-        return OnnxRestorer(path, sizes, device, dtype=dtype, name=name, warnings=warnings)
-    dtype = dtype or best_dtype(device)
-    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        raise ValueError(f"dtype: expected torch.float32, float16 or bfloat16, got {dtype}")
+    onnx = sniff_format(path) == "onnx"
+    if onnxruntime and not onnx:
+        raise ModelFileError(path, "ONNX Runtime cannot run it: it is no ONNX file", "leave ONNX Runtime out")
+    wanted = dtype or best_dtype(target)
     # a node calls this inside inference_mode, whose tensors could neither be moved nor copied by other threads
     with torch.inference_mode(False):
-        state_dict, config = read_gpen(path)
-        warnings = name_warnings(path, config)
-        for sentence in warnings:
-            _log.warning("%s", sentence)
+        found: tuple[str, ...] = ()
+        try:
+            state_dict, config = read_gpen(path)
+        except GraphNotUnderstoodError as error:
+            state_dict, (config, found) = None, onnx_sizes(path)
+            found = found if onnxruntime else (why_onnxruntime(path, error), *found)
+        warnings = _warn(path, config, found)
+        if state_dict is None or onnxruntime or not isinstance(config, GPENConfig):
+            return OnnxRestorer(path, config, target, dtype=dtype, name=name, warnings=warnings)
+        if wanted not in (torch.float32, torch.float16, torch.bfloat16):
+            raise ValueError(f"dtype: expected torch.float32, float16 or bfloat16, got {wanted}")
+        if onnx:
+            _log.info("%s: the graph is understood; its weights run without ONNX Runtime", path.name)
         template = read_metadata(path).get("template", "gpen")
-        module = build_engine(state_dict, config, dtype).to(device)
+        module = build_engine(state_dict, config, wanted).to(device)
         declined = getattr(module, "declined", None)
         if declined:
             warnings += (f"{name} runs without the fast engine: {declined}",)
         return TorchRestorer(
             module,
             config,
-            dtype=dtype,
+            dtype=wanted,
             widen=lambda: build_engine(*read_gpen(path), torch.float32).to(device),
             name=name,
             path=path,
@@ -83,8 +99,20 @@ def load_gpen(
         )
 
 
-def read_gpen(path: Path) -> tuple[dict[str, torch.Tensor], GPENConfig]:
-    """Read a GPEN's weights and configuration from a .pth, .pt or .safetensors file.
+def why_onnxruntime(path: Path, error: GraphNotUnderstoodError) -> str:
+    """The sentence for the report of a file whose weights could not be read."""
+    return f"{path.name} runs in ONNX Runtime, for its graph is not understood: {error}"
+
+
+def _warn(path: Path, sizes: Sizes, found: tuple[str, ...]) -> tuple[str, ...]:
+    warnings = name_warnings(path, sizes) + found
+    for sentence in warnings:
+        _log.warning("%s", sentence)
+    return warnings
+
+
+def read_gpen(path: Path) -> tuple[Mapping[str, torch.Tensor], GPENConfig]:
+    """Read a GPEN's weights and configuration from a .pth, .pt, .safetensors or .onnx file.
 
     Tensors that are no part of the generator (a discriminator in the same checkpoint) are left out.
 
@@ -93,7 +121,14 @@ def read_gpen(path: Path) -> tuple[dict[str, torch.Tensor], GPENConfig]:
 
     Raises:
         ModelFileError: damaged, not finite, another network (named), or not a complete GPEN (the keys are named).
+        GraphNotUnderstoodError: an ONNX file whose graph is not that of a GPEN in all of its parts.
     """
+    if sniff_format(path) == "onnx":
+        graph = read_onnx_graph(path)
+        refuse_foreign(path, graph)
+        weights, config = recover_gpen(path, graph)
+        check_finite(path, weights.stored())
+        return weights, config
     state_dict = read_state_dict(path)
     foreign = recognise_foreign(state_dict)
     if foreign is not None:

@@ -1,4 +1,4 @@
-"""Whether an ONNX file is a GPEN, by the names in its graph and the shapes of its inputs and outputs."""
+"""Whether an ONNX file that is not understood is a GPEN, by the names in its graph and the shapes of its two ends."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ def onnx_sizes(path: Path, graph: OnnxGraph | None = None) -> tuple[SquareSizes,
         ModelFileError: the file is truncated, or an ONNX of another kind.
     """
     graph = graph or read_onnx_graph(path)
-    foreign = recognise_foreign(graph.names)
-    if foreign is not None:
-        raise ModelFileError(path, f"it is {foreign.name.replace(' checkpoint', '')} as ONNX, not GPEN", foreign.remedy)
+    refuse_foreign(path, graph)
     shape = "; ".join(("in " + ", ".join(map(str, graph.inputs)), "out " + ", ".join(map(str, graph.outputs))))
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         kind = _guess(graph)
@@ -48,6 +46,13 @@ def onnx_sizes(path: Path, graph: OnnxGraph | None = None) -> tuple[SquareSizes,
             "if the faces look wrong, it is another network",
         )
     return sizes, warnings
+
+
+def refuse_foreign(path: Path, graph: OnnxGraph) -> None:
+    """Raise ModelFileError where the names in a graph are those of another network that is known."""
+    foreign = recognise_foreign(graph.names)
+    if foreign is not None:
+        raise ModelFileError(path, f"it is {foreign.name.replace(' checkpoint', '')} as ONNX, not GPEN", foreign.remedy)
 
 
 def _square(value: OnnxValue) -> int | None:

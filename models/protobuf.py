@@ -7,6 +7,7 @@ the field numbers of `onnx.proto`.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -32,7 +33,7 @@ class Field(NamedTuple):
     end: int
 
 
-def read_varint(stream: BinaryIO) -> int | None:
+def read_varint(stream: BinaryIO | mmap.mmap) -> int | None:
     """The next varint, or None at the end of the file. Raises MalformedError."""
     result = shift = 0
     while True:
@@ -49,7 +50,7 @@ def read_varint(stream: BinaryIO) -> int | None:
             raise MalformedError("number longer than 64 bits")
 
 
-def fields(stream: BinaryIO, start: int, end: int) -> Iterator[Field]:
+def fields(stream: BinaryIO | mmap.mmap, start: int, end: int) -> Iterator[Field]:
     """The fields of the message that lies at bytes start…end; payloads are skipped, not read.
 
     Raises:

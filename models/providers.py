@@ -24,7 +24,7 @@ def import_onnxruntime() -> ModuleType:
         import onnxruntime
     except ImportError as error:
         raise ImportError(
-            "reading .onnx files needs the package onnxruntime, which is missing or broken; "
+            "running a graph that is not understood needs the package onnxruntime, which is missing or broken; "
             "run `pip install onnxruntime-gpu` (NVIDIA) or `pip install onnxruntime`"
         ) from error
     return onnxruntime

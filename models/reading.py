@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         return dict(file.metadata() or {})
 
 
-def check_finite(path: Path, state_dict: dict[str, torch.Tensor]) -> None:
+def check_finite(path: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
     """Refuse weights that are not numbers.
 
     A sum is not finite if any term is not: one pass a tensor, and the exact look only where the sum overflowed.

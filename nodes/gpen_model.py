@@ -10,8 +10,6 @@ from typing import Any
 import torch
 
 from ..models import Restorer, load_gpen
-from ..models.formats import sniff_format
-from ..models.loading import best_dtype
 from ..models.restorer import default_batch_size
 from ..models.torch_restorer import TorchRestorer
 from ..restoration import Rung
@@ -105,10 +103,8 @@ def read_model(path: Path, precision: str, *, on_cpu: bool = False, cpu_fallback
         ModelFileError: the file is no GPEN.
     """
     target = torch.device("cpu") if on_cpu else host.torch_device()
-    onnx = sniff_format(path) == "onnx"  # its session is bound to a device; weights stay on the CPU until needed
-    # what is best is asked of the device that it will run on, not of the CPU that it waits on
-    dtype = _DTYPES[precision] or (None if onnx else best_dtype(target))
-    restorer = load_gpen(path, device=target if onnx else "cpu", dtype=dtype)
+    # weights wait on the CPU until they are needed
+    restorer = load_gpen(path, device="cpu", dtype=_DTYPES[precision], runs_on=target)
     restorer.batch_size = default_batch_size(restorer.config.out_size, target)
     patcher = None if restorer.module is None else host.patcher(restorer.module, target, on_cpu=on_cpu)
     if isinstance(restorer, TorchRestorer) and restorer.dtype != torch.float32:

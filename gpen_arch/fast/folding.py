@@ -15,8 +15,8 @@ _MAPPING_LR = 0.01
 
 def why_not(state_dict: Mapping[str, torch.Tensor]) -> str | None:
     """Why these weights cannot be folded, or None where they can: only [1,3,3,1] blurs have the cheap forms."""
-    for key, value in state_dict.items():
-        if key.endswith(".kernel") and not is_the_blur(value, 1 if key.startswith("ecd") else 4):
+    for key in state_dict:  # not its items: a mapping may make its tensors when they are asked for
+        if key.endswith(".kernel") and not is_the_blur(state_dict[key], 1 if key.startswith("ecd") else 4):
             return f"{key} is not the blur [1,3,3,1] of the published models, the only one that its resampling knows"
     return None
 
