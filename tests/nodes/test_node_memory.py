@@ -21,6 +21,27 @@ def test_loader_wraps_the_network_for_the_memory_manager(
     assert host.loaded and host.loaded[0][0] is model.patcher and host.loaded[0][1] > 0
 
 
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+def test_an_onnx_file_is_in_the_memory_managers_keeping_as_any_other(
+    host: Any, nodes: Any, model_file: str, run: Any, load: Any, tiny: Any
+) -> None:
+    pytest.importorskip("onnx")
+    from gpen_pack.gpen_arch import GPEN
+    from gpen_pack.tests.onnx_spellings import export
+
+    folder = Path(host.models_dir) / "gpen"
+    net = GPEN(tiny).eval()
+    net.load_state_dict(torch.load(folder / model_file))
+    export(net, folder / "graph.onnx")
+    model, plain = load(nodes, "graph.onnx"), load(nodes, model_file)
+    assert model.restorer.config == tiny and model.restorer.warnings == ()
+    assert model.patcher.model is model.restorer.module
+    crops = torch.rand(1, 64, 64, 3)
+    result, expected = (run(nodes["GPENFaceRestore"], gpen_model=m, crops=crops)[0] for m in (model, plain))
+    assert host.loaded[0][0] is model.patcher
+    assert torch.allclose(result, expected, atol=1e-5)
+
+
 def test_detector_sessions_are_shared_and_let_go(host: Any, nodes: Any) -> None:
     import gc
 
@@ -71,7 +92,7 @@ def test_out_of_memory_goes_down_to_the_cpu_and_says_so(
     monkeypatch.setattr(model, "bring_to_device", lambda needed: None)
     model.patcher.load_device = torch.device("cuda")
 
-    def fails(crops: torch.Tensor) -> torch.Tensor:
+    def fails(crops: torch.Tensor, check_cancel: object = None) -> torch.Tensor:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(model.restorer, "restore", fails)
