@@ -51,13 +51,24 @@ def meaning(program: Program, input_name: str, shape: Sequence[int]) -> Sym:
 
 
 def _needed(program: Program) -> list[Node]:
-    wanted = set(program.outputs[:1])
-    found = []
-    for node in reversed(program.nodes):  # a graph's nodes are in the order in which they can run
-        if wanted.intersection(node.outputs):
+    """The nodes that the first output depends on, each behind those that it takes from; files may have any order."""
+    makers = {name: node for node in program.nodes for name in node.outputs if name}
+    found: list[Node] = []
+    state: dict[int, bool] = {}  # False while a node's inputs are being followed, True when it is in its place
+    stack = [(makers[name], False) for name in program.outputs[:1] if name in makers]
+    while stack:
+        node, followed = stack.pop()
+        if followed:
+            state[id(node)] = True
             found.append(node)
-            wanted.update(node.inputs)
-    return found[::-1]
+        elif id(node) not in state:
+            state[id(node)] = False
+            stack.append((node, True))
+            for maker in (makers[name] for name in node.inputs if name in makers):
+                if state.get(id(maker)) is False:
+                    raise GraphNotUnderstoodError(f"{node} takes from itself")
+                stack.append((maker, False))
+    return found
 
 
 def _run(node: Node, args: list[Value | None]) -> list[Value]:
