@@ -108,7 +108,8 @@ def main() -> None:
     parser.add_argument("--worker", nargs=2, type=Path, metavar=("ROOT", "FILE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        print(json.dumps(worker(*options.worker, options.turns)))
+        root, path = options.worker
+        print(json.dumps(worker(root, path, options.turns)))
         return
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
