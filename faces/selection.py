@@ -54,10 +54,14 @@ def frame_mask(mask: Tensor | None, frame_count: int) -> Tensor | None:
     """The user's mask as (1 or frame_count, h, w), or None where it counts as absent.
 
     mask: (h, w) or (1 or N, h, w), any size; LoadImage's all-zero 64×64 means "no mask".
-    Raises ValueError for other shapes and for another number of frames.
+    Raises TypeError for what is no floating point (or boolean) tensor, ValueError for other shapes, another number of
+    frames, and values that are not finite: a face under NaN would be left out without a word.
     """
     if mask is None:
         return None
+    if not isinstance(mask, Tensor) or not (mask.is_floating_point() or mask.dtype == torch.bool):
+        came = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+        raise TypeError(f"mask must be a MASK, a floating point tensor with values in 0…1, got {came}")
     if mask.ndim == 2:
         mask = mask[None]
     if mask.ndim != 3 or 0 in mask.shape:
@@ -68,6 +72,8 @@ def frame_mask(mask: Tensor | None, frame_count: int) -> Tensor | None:
         raise ValueError(
             f"mask must have one frame, or as many as the image: expected 1 or {frame_count}, got {len(mask)}"
         )
+    if not torch.isfinite(mask.sum(dtype=torch.float32)):
+        raise ValueError("mask must have values in 0…1, got some that are not finite (NaN or infinity)")
     return mask
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .checks import check_images
+from .checks import check_finite, check_images
 from .report import Report
 
 
@@ -35,7 +35,7 @@ def canvas_size(
     """(height, width) of the result, with ``upscaled_image`` held against ``images``.
 
     Raises:
-        TypeError, ValueError: a scale outside 1…4, or an enlargement of another frame count or aspect.
+        TypeError, ValueError: a scale outside 1…4, or an enlargement of another frame count or aspect, or NaN in it.
     """
     if not 1 <= scale <= 4:
         raise ValueError(f"scale: expected a number from 1 to 4, got {scale}")
@@ -51,6 +51,8 @@ def canvas_size(
             f"upscaled_image: expected the aspect of image ({width}×{height}), got {wide}×{tall}; "
             "enlarge the same picture without cropping it"
         )
+    for index in range(len(upscaled_image)):
+        check_finite(upscaled_image[index], f"upscaled_image, frame {index}")
     if scale != 1:
         report.warn(f"scale {scale:g} was not used: upscaled_image decides the size of the result ({wide}×{tall})")
     return tall, wide

@@ -115,6 +115,8 @@ def find_faces(
     report.dropped = faces.dropped
     if original_image is not None:
         check_images(original_image, "original_image")
+        for index in range(len(original_image)):  # NaN would count as changed, or as unchanged, without a word
+            check_finite(original_image[index], f"original_image, frame {index}")
         with report.stage("compare", images.device):
             faces, unchanged = changed_faces(faces, images, original_image)
         note_skipped(report, unchanged)

@@ -63,6 +63,7 @@ def paste(
     weights = torch.zeros(image.shape[:3], device=image.device)
     for index in range(len(image)):
         check_cancel()
+        check_finite(image[index], f"image, frame {index}")
         own = (faces.frame_indices == index).nonzero().flatten()
         user_mask = None if user_masks is None else user_masks[min(index, len(user_masks) - 1)]
         if len(own):
