@@ -148,6 +148,18 @@ def test_every_picture_is_filtered_with_its_own_kernel() -> None:
     torch.testing.assert_close(flat, torch.full((1, 3, 12, 12), 0.3))
 
 
+@pytest.mark.parametrize("side", [3, 7, 9, 21])
+def test_small_and_large_kernels_correlate_alike(side: int) -> None:
+    """The direct way and the way by spectra, against the definition; kernels and pictures without any symmetry."""
+    x, kernels = torch.rand(2, 3, 13, 24), torch.rand(2, side, side)
+    padded = torch.nn.functional.pad(x, (side // 2,) * 4, mode="reflect")
+    expected = torch.zeros_like(x)
+    for i in range(side):
+        for j in range(side):
+            expected += padded[:, :, i : i + 13, j : j + 24] * kernels[:, i, j].view(2, 1, 1, 1)
+    torch.testing.assert_close(filter_each(x, kernels), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_jpeg_is_worse_at_lower_quality_and_keeps_channel_order() -> None:
     x = torch.zeros(1, 3, 16, 16)
     x[:, 0] = 0.8

@@ -53,7 +53,8 @@ class Trainer:
         opponents = [{"params": list(self.discriminator.parameters()), "pace": 1.0}]
         self.d_optim = torch.optim.Adam(opponents, lr=options.lr, betas=(0.0, 0.99))
         self.rng = torch.Generator().manual_seed(options.seed + 1)
-        self._generate = torch.compile(self._run, dynamic=False) if options.compile else self._run
+        attempt = self._restore_and_judge
+        self._attempt = torch.compile(attempt, dynamic=False) if options.compile else attempt
         self.step = 0
         self.seconds = 0.0
         self.skipped = 0  # steps whose gradient was not finite
@@ -75,8 +76,8 @@ class Trainer:
             for group in optimiser.param_groups:
                 group["lr"] = self.learning_rate() * group["pace"]
 
-        restored = self._generate(self.net, spoilt)
-        loss, report = reconstruction_loss(restored, target, self.weights)
+        restored, loss, parts = self._attempt(spoilt, target)
+        report = {name: float(value) for name, value in parts.items()}
         adversarial = self.weights.adversarial > 0 and self.step >= self.options.adversarial_from
         window = self.discriminator.size
         corners = windows(self.rng, len(target), target.shape[-1], window)
@@ -135,6 +136,12 @@ class Trainer:
         if self.working == torch.float32:
             return module(x)
         return functional_call(module, {name: p.to(self.working) for name, p in module.named_parameters()}, (x,))
+
+    def _restore_and_judge(
+        self, spoilt: torch.Tensor, target: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        restored = self._run(self.net, spoilt)
+        return restored, *reconstruction_loss(restored, target, self.weights)
 
     def _discriminator_step(self, real: torch.Tensor, fake: torch.Tensor) -> dict[str, float]:
         o = self.options
