@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
+from gpen_pack.tests.comfyui.graphs import TINY, node, restore_graph, step_by_step
+from PIL import Image
 
 pytestmark = pytest.mark.comfyui
 
@@ -34,6 +38,28 @@ class Line:
                 if data.get("prompt_id") == prompt and str(data.get("node")) == node:
                     return data
 
+    def until_the_end(self, prompt: str, node: str) -> tuple[list[tuple[int, int]], list[Image.Image]]:
+        """Of this node of this graph: the (value, max) of its bar, and its previews."""
+        bar: list[tuple[int, int]] = []
+        previews: list[Image.Image] = []
+        running = ""
+        while True:
+            told = self.next()
+            if isinstance(told, bytes):
+                if running == node:
+                    previews.append(Image.open(io.BytesIO(told[told.index(b"\xff\xd8\xff") :])))
+                continue
+            data = told["data"]
+            if data.get("prompt_id") != prompt:
+                continue
+            if told["type"] == "executing":
+                if data["node"] is None:
+                    return bar, previews
+                running = data["node"]
+            elif told["type"] == "progress" and data["node"] == node:
+                bar.append((data["value"], data["max"]))
+            assert told["type"] != "execution_error", data
+
 
 @pytest.fixture
 def line(comfyui: Any) -> Iterator[Line]:
@@ -42,24 +68,11 @@ def line(comfyui: Any) -> Iterator[Line]:
     made.line.close()
 
 
-def node(kind: str, **inputs: Any) -> dict[str, Any]:
-    return {"class_type": kind, "inputs": inputs}
-
-
 def graph(photo: str, model: str, frames: int, **more: Any) -> dict[str, Any]:
-    inputs = {
-        "detector": "builtin", "threshold": 0.6, "select": "all", "order": "large-small", "min_face_px": 16,
-        "template": "gpen", "fidelity": 0.2, "blend_mode": "linear", "color_match": "none", "feather": 0.1,
-        "mask_shape": "face", "scale": 1.0, **more,
-    }  # fmt: skip
-    options = {"precision": "auto", "device": "auto", "cpu_fallback": False}
-    return {
-        "1": node("LoadImage", image=photo),
-        "2": node("GPENModelLoader", model_name=model, **options),
-        "7": node("TestMovingFrames", image=["1", 0], frames=frames),
-        "3": node("GPENRestoreImage", image=["7", 0], gpen_model=["2", 0], **inputs),
-        "4": node("SaveImage", images=["3", 0], filename_prefix="cancel"),
-    }
+    made = restore_graph(photo, model, image=["7", 0], **more)
+    made["7"] = node("TestMovingFrames", image=["1", 0], frames=frames)
+    del made["5"]
+    return made
 
 
 def kinds_of(entry: dict[str, Any]) -> list[str]:
@@ -75,26 +88,31 @@ def cancel(comfyui: Any, prompt: str) -> float:
     return time.monotonic() - start
 
 
-def test_progress_moves_and_shows_the_face(comfyui: Any, line: Line, photo: str) -> None:
-    prompt = comfyui.queue(graph(photo, "tiny.safetensors", 12), line.client)
-    values: list[int] = []
-    preview = b""
-    while not preview:
-        told = line.next()
-        if isinstance(told, bytes):
-            preview = told
-        elif told["type"] == "progress" and told["data"]["node"] == "3":
-            values.append(told["data"]["value"])
-    assert b"\xff\xd8\xff" in preview, "the preview is a JPEG of the face"
-    assert values == sorted(values) and len(values) > 3, "the bar moves while faces are looked for"
-    comfyui.wait(prompt)
+def test_the_bar_runs_over_all_frames_and_every_face_shows(comfyui: Any, line: Line, photo: str) -> None:
+    prompt = comfyui.queue(graph(photo, TINY, 12), line.client)
+    values, previews = line.until_the_end(prompt, "3")
+    done = [value for value, _ in values]
+    assert done == sorted(done) and len(set(done)) >= 24, "the bar moves with every frame looked at and every face"
+    assert values[-1][0] == values[-1][1], "the bar stopped short"
+    assert len(previews) >= 12, "one face a frame, each shown as soon as it was restored"
+
+
+def test_the_preview_is_the_face_just_restored(comfyui: Any, line: Line, photo: str) -> None:
+    steps = step_by_step(photo)
+    steps["8"] = node("SaveImage", images=["6", 0], filename_prefix="face")
+    prompt = comfyui.queue(steps, line.client)
+    _, previews = line.until_the_end(prompt, "6")
+    restored = comfyui.picture(comfyui.wait(prompt)["outputs"]["8"]["images"][0])
+    shown = previews[0].resize((restored.shape[1], restored.shape[0]), Image.Resampling.BOX)
+    off = np.abs(np.asarray(shown.convert("RGB"), dtype=float) - restored).mean()
+    assert off < 6, f"the preview is another picture than the restored face: {off:.1f} levels"
 
 
 def test_cancel_while_faces_are_looked_for(comfyui: Any, line: Line, photo: str) -> None:
-    prompt = comfyui.queue(graph(photo, "tiny.safetensors", 200, fidelity=0.3), line.client)
+    prompt = comfyui.queue(graph(photo, TINY, 200, fidelity=0.3), line.client)
     line.wait_for("progress", prompt, "3")
     assert cancel(comfyui, prompt) < 60, "two hundred frames went on"
-    assert comfyui.run(graph(photo, "tiny.safetensors", 1, fidelity=0.4))["4"]["images"]
+    assert comfyui.run(graph(photo, TINY, 1, fidelity=0.4))["4"]["images"]
 
 
 def test_cancel_within_one_face(comfyui: Any, line: Line, photo: str, large_model: str) -> None:

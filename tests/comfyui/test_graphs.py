@@ -1,4 +1,4 @@
-"""Graphs through a real server: every template, every neighbour, every mistake, cancel and progress."""
+"""Graphs through a real server: every template, every kind of picture, every neighbour, memory let go."""
 
 from __future__ import annotations
 
@@ -9,35 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gpen_pack.tests.comfyui.graphs import BLENDING, DETECTION, node, restore_graph, step_by_step
 
 pytestmark = pytest.mark.comfyui
 
 TEMPLATES = sorted((Path(__file__).parents[2] / "example_workflows").glob("*.json"))
-MODEL = {"model_name": "tiny.safetensors", "precision": "auto", "device": "auto", "cpu_fallback": False}
-DETECTION = {
-    "detector": "builtin", "threshold": 0.6, "select": "all", "order": "large-small", "min_face_px": 16,
-    "template": "gpen",
-}  # fmt: skip
-BLENDING = {"fidelity": 0.2, "blend_mode": "linear", "color_match": "none"}
-PASTING = {"feather": 0.1, "mask_shape": "face"}
 FACE = (slice(60, 180), slice(180, 270))  # rows and columns of the astronaut's face
 FAR = (slice(330, 512), slice(0, 512))
-
-
-def node(kind: str, **inputs: Any) -> dict[str, Any]:
-    return {"class_type": kind, "inputs": inputs}
-
-
-def restore_graph(photo: str, **more: Any) -> dict[str, Any]:
-    """Load Image -> Restore Image -> Save, the report as text; ``more`` are inputs of Restore Image."""
-    inputs = {"image": ["1", 0], "gpen_model": ["2", 0], **DETECTION, **BLENDING, **PASTING, "scale": 1.0, **more}
-    return {
-        "1": node("LoadImage", image=photo),
-        "2": node("GPENModelLoader", **MODEL),
-        "3": node("GPENRestoreImage", **inputs),
-        "4": node("SaveImage", images=["3", 0], filename_prefix="test"),
-        "5": node("PreviewAny", source=["3", 2]),
-    }
 
 
 def pictures(comfyui: Any, outputs: dict[str, Any], key: str = "4") -> list[np.ndarray]:
@@ -147,6 +125,30 @@ def test_no_face_is_no_error(comfyui: Any, photo: str) -> None:
     assert len(np.unique(pictures(comfyui, outputs)[0])) == 1
 
 
+def test_no_face_goes_through_the_separate_nodes(comfyui: Any, photo: str) -> None:
+    """The crop is one black picture that other nodes can work on; nothing is pasted."""
+    graph = step_by_step(photo)
+    graph["9"] = node("TestBadImage", image=["1", 0], habit="no face")
+    graph["8"] = node("ImageScaleBy", image=["6", 0], upscale_method="lanczos", scale_by=2.0)
+    graph["3"]["inputs"]["image"] = graph["7"]["inputs"]["image"] = ["9", 0]
+    graph["7"]["inputs"]["restored"] = ["8", 0]
+    graph["10"] = node("PreviewImage", images=["3", 0])
+    outputs = comfyui.run(graph)
+    assert not pictures(comfyui, outputs, "10")[0].any()
+    assert len(np.unique(pictures(comfyui, outputs)[0])) == 1
+    assert "0 pasted" in outputs["5"]["text"][0]
+
+
+def test_a_frame_without_a_face_among_others(comfyui: Any, photo: str, original: np.ndarray) -> None:
+    graph = restore_graph(photo, image=["9", 0])
+    graph["9"] = node("TestBadImage", image=["1", 0], habit="no face in the second")
+    outputs = comfyui.run(graph)
+    first, second = pictures(comfyui, outputs)
+    assert_only_the_face_changed(original, first)
+    assert (second == 127).all(), "the frame without a face changed"
+    assert "1 restored" in outputs["5"]["text"][0]
+
+
 def test_load_images_empty_mask_is_no_mask(comfyui: Any, photo: str, original: np.ndarray) -> None:
     outputs = comfyui.run(restore_graph(photo, mask=["1", 1]))
     assert_only_the_face_changed(original, pictures(comfyui, outputs)[0])
@@ -182,61 +184,21 @@ def test_a_swap_that_is_switched_off(comfyui: Any, info: dict[str, Any], graph_o
     assert any("1 restored" in text for text in texts)
 
 
-@pytest.mark.parametrize(
-    ("habit", "words"),
-    [("nan", "NaN or infinite"), ("empty", "the batch is empty")],
-)
-def test_a_broken_picture_is_said(comfyui: Any, photo: str, habit: str, words: str) -> None:
-    graph = restore_graph(photo, image=["9", 0])
-    graph["9"] = node("TestBadImage", image=["1", 0], habit=habit)
-    with pytest.raises(RuntimeError, match=words):
-        comfyui.run(graph)
+def leftovers(comfyui: Any, turn: int) -> str:
+    return comfyui.run({"1": node("TestLeftovers", turn=turn)})["1"]["text"][0]
 
 
-@pytest.mark.parametrize(("habit", "words"), [("other aspect", "aspect"), ("two frames", r"expected 1 frame\(s\)")])
-def test_faces_of_another_picture_are_refused(comfyui: Any, photo: str, habit: str, words: str) -> None:
-    graph = restore_graph(photo)
-    graph["3"] = node("GPENFaceDetect", image=["1", 0], **DETECTION, crop_size="256")
-    graph["8"] = node("TestBadImage", image=["1", 0], habit=habit)
-    graph["9"] = node("GPENFacePasteBack", image=["8", 0], faces=["3", 1], restored=["3", 0], **PASTING)
-    graph["4"] = node("SaveImage", images=["9", 0], filename_prefix="never")
-    del graph["5"]
-    with pytest.raises(RuntimeError, match=words):
-        comfyui.run(graph)
-
-
-@pytest.mark.parametrize(
-    ("which", "name", "value", "words"),
-    [
-        ("2", "model_name", "GPEN-BFR-512.pth", "huggingface.co/akhaliq/GPEN-BFR-512"),
-        ("2", "precision", "int4", "not in"),
-        ("3", "select", "first", "select must be all, or indexes"),
-        ("3", "fidelity", 2.0, "bigger than max"),
-        ("3", "gpen_model", ["1", 0], "mismatch"),
-    ],
-)
-def test_wrong_values_are_refused_before_anything_runs(
-    comfyui: Any, refused: Any, photo: str, which: str, name: str, value: Any, words: str
-) -> None:
-    graph = restore_graph(photo)
-    graph[which]["inputs"][name] = value
-    with pytest.raises(refused) as caught:
-        comfyui.queue(graph)
-    assert words in str(caught.value)
-
-
-def test_a_file_that_is_no_model_is_said(comfyui: Any, photo: str) -> None:
-    (comfyui.base / "models/gpen/not-a-model.pth").write_bytes(b"<html>404</html>")
-    graph = restore_graph(photo)
-    graph["2"]["inputs"]["model_name"] = "not-a-model.pth"
-    with pytest.raises(RuntimeError, match=r"ModelFileError: .*not-a-model\.pth: it is"):
-        comfyui.run(graph)
-
-
-def test_free_memory_and_go_on(comfyui: Any, photo: str) -> None:
-    comfyui.run(restore_graph(photo, fidelity=0.11))
+def test_free_memory_lets_go_and_goes_on(comfyui: Any, photo: str) -> None:
+    """One network and one detector for two graphs and two nodes; none when ComfyUI is told to free its memory."""
+    comfyui.post("/free", {"unload_models": True, "free_memory": True})
+    graph = restore_graph(photo, fidelity=0.11)
+    graph["6"] = node("GPENFaceDetect", image=["1", 0], **DETECTION, crop_size="256")
+    graph["7"] = node("PreviewImage", images=["6", 0])
+    comfyui.run({**graph, "8": node("TestLeftovers", turn=1)})
+    assert comfyui.run({**graph, "8": node("TestLeftovers", turn=2)})["8"]["text"] == ["1 networks, 1 sessions"]
     comfyui.post("/free", {"unload_models": True, "free_memory": True})
     time.sleep(2)
+    assert leftovers(comfyui, 3) == "0 networks, 0 sessions"
     assert comfyui.run(restore_graph(photo, fidelity=0.12))["4"]["images"]
 
 

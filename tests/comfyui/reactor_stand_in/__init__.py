@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from .broken import Anything, BadImage, Leftovers
+
 _ROWS, _COLUMNS = (0.05, 0.5), (0.3, 0.6)  # of the astronaut's face, as fractions of the picture
 
 
@@ -95,39 +97,11 @@ class MovingFrames:
         return (torch.cat([image.roll((2 * index, index), (2, 1)) for index in range(frames)]),)
 
 
-class BadImage:
-    """Pictures that a broken node could hand on."""
-
-    CATEGORY = "tests"
-    RETURN_TYPES = ("IMAGE",)
-    FUNCTION = "execute"
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict[str, Any]:
-        """The picture and what to do to it."""
-        habits = ["nan", "empty", "fp16", "rgba", "non-contiguous", "other aspect", "two frames", "no face"]
-        return {"required": {"image": ("IMAGE",), "habit": (habits,)}}
-
-    def execute(self, image: torch.Tensor, habit: str) -> tuple[torch.Tensor]:
-        """Break it."""
-        image = image.clone()
-        if habit == "nan":
-            image[:, 0, 0] = float("nan")
-        made = {
-            "empty": lambda: image[:0],
-            "fp16": lambda: image.half(),
-            "rgba": lambda: torch.cat((image, torch.full_like(image[..., :1], 0.25)), 3),
-            "non-contiguous": lambda: image.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1),
-            "other aspect": lambda: image[:, :, : image.shape[2] // 2],
-            "two frames": lambda: image.repeat(2, 1, 1, 1),
-            "no face": lambda: torch.full_like(image, 0.5),
-        }
-        return (made[habit]() if habit in made else image,)
-
-
 NODE_CLASS_MAPPINGS = {
     "ReActorFaceSwap": ReActorFaceSwap,
     "TestReActorHabits": ReActorHabits,
     "TestMovingFrames": MovingFrames,
     "TestBadImage": BadImage,
+    "TestAnything": Anything,
+    "TestLeftovers": Leftovers,
 }
