@@ -51,7 +51,7 @@ def measure(restorer: Any, original: torch.Tensor, recipes: dict[str, Any]) -> t
     Args:
         restorer: what ``load_gpen`` gave.
         original: [N,3,S,S] in [0,1], aligned, S the restorer's size.
-        recipes: name → recipe.
+        recipes: name -> recipe.
 
     Returns:
         The rows, and for every recipe its pictures [spoilt, unsharp, restored], each [N,3,S,S].
@@ -99,8 +99,8 @@ def markdown(rows: list[Row], recipes: dict[str, Any], count: int, model: str, f
         "",
         f"Means over {count} held-out portraits, face region, 256 px. Higher PSNR and SSIM are better; energy is the "
         "detail there is (1: as much as in the original), regression the part of the original's detail that is there "
-        "(both behind a Gaussian of σ 1.2 px and a Laplacian, so grain does not count); drift is the distance of the "
-        "mean colours, of 255. In brackets: against the bicubic enlargement.",
+        "(both behind a Gaussian of sigma 1.2 px and a Laplacian, so grain does not count); drift is the distance of "
+        "the mean colours, of 255. In brackets: against the bicubic enlargement.",
         "",
         "| recipe | answer | PSNR dB | energy | regression | SSIM | drift |",
         "| --- | --- | --- | --- | --- | --- | --- |",

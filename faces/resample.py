@@ -103,7 +103,7 @@ def warp(picture: Tensor, matrix: Matrix, height: int, width: int, within: Recta
     """Read a rotated and scaled rectangle out of a picture; shrinking is antialiased, the border is mirrored.
 
     Args:
-        picture: [H, W, C], C ≥ 3 of which the first three are read, any float type, any strides.
+        picture: [H, W, C], C >= 3 of which the first three are read, any float type, any strides.
         matrix: 2×3, from the result's coordinates to the picture's.
         height, width: the result's size in pixels.
         within: the part of the picture that matters; pixels of the result further out are left undefined (but finite).

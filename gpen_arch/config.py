@@ -165,7 +165,7 @@ class GPENConfig:
         if wrong:
             said.append("; ".join(wrong[:4]) + (f" and {len(wrong) - 4} more" if len(wrong) > 4 else ""))
         if said:
-            size = f"{self.in_size}" if self.in_size == self.out_size else f"{self.in_size}→{self.out_size}"
+            size = f"{self.in_size}" if self.in_size == self.out_size else f"{self.in_size}->{self.out_size}"
             raise ConfigError(f"not a complete GPEN of {size} px: {'; '.join(said)}")
 
 

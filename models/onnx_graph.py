@@ -41,7 +41,7 @@ class OnnxGraph:
 
     @property
     def names(self) -> list[str]:
-        """Weight names, and node names with their scopes as in state-dict keys (`/ecd0/0/Conv` → `ecd0.0.Conv`)."""
+        """Weight names, and node names with their scopes as in state-dict keys (`/ecd0/0/Conv` -> `ecd0.0.Conv`)."""
         return sorted(self.initializers) + [name.strip("/").replace("/", ".") for name in self.nodes]
 
 
@@ -84,7 +84,7 @@ def _read_graph(stream: BinaryIO, whole: Field, graph: OnnxGraph) -> None:
 
 
 def _read_value(stream: BinaryIO, whole: Field) -> OnnxValue:
-    """ValueInfoProto → type.tensor_type → (elem_type, shape.dim*)."""
+    """ValueInfoProto -> type.tensor_type -> (elem_type, shape.dim*)."""
     name, dtype, shape = "", "?", []
     for part in fields(stream, whole.start, whole.end):
         if part.number == _VALUE_NAME:

@@ -68,7 +68,7 @@ class OnnxRestorer:
             _log.warning("%s", sentence)
 
     def __repr__(self) -> str:
-        return f"<{self.name} {self.config.in_size}→{self.config.out_size} on {self.provider}>"
+        return f"<{self.name} {self.config.in_size}->{self.config.out_size} on {self.provider}>"
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -76,7 +76,7 @@ class OnnxRestorer:
         return tuple(self._warnings)
 
     def restore(self, crops: torch.Tensor, check_cancel: CheckCancel = never_cancelled) -> torch.Tensor:
-        """(N,H,W,3) floating point in [0,1] → (N,S,S,3) float32 in [0,1] on the crops' device.
+        """(N,H,W,3) floating point in [0,1] -> (N,S,S,3) float32 in [0,1] on the crops' device.
 
         Raises:
             TypeError, ValueError: no such tensor, or pixels that are not finite.

@@ -67,7 +67,7 @@ class PortraitFolder:
     """All portraits of a folder in memory (uint8) with the matrices of their aligned squares.
 
     Args:
-        folder: the pictures, and ``landmarks.json`` in it: file name → five (x, y) of left eye, right eye, nose, left
+        folder: the pictures, and ``landmarks.json`` in it: file name -> five (x, y) of left eye, right eye, nose, left
             and right mouth corner in pixels.
         part: ``train``, ``held_out`` or ``all``; the division is :func:`split_names`.
         template: name of the alignment template.
@@ -79,7 +79,7 @@ class PortraitFolder:
     def __init__(self, folder: Path, part: str = "train", *, template: str = "gpen", held_out: int = HELD_OUT) -> None:
         listing = folder / "landmarks.json"
         if not listing.is_file():
-            raise DataError(f"{listing}: expected a JSON of file name → five (x, y) points beside the pictures")
+            raise DataError(f"{listing}: expected a JSON of file name -> five (x, y) points beside the pictures")
         points = {name: value for name, value in json.loads(listing.read_text()).items() if (folder / name).is_file()}
         train, held = split_names(list(points), held_out)
         self.names = {"train": train, "held_out": held, "all": sorted(points)}[part]
@@ -101,7 +101,7 @@ class PortraitFolder:
 def jitter(
     matrices: torch.Tensor, rng: torch.Generator, *, degrees: float = 8, scale: float = 0.15, shift: float = 0.04
 ) -> torch.Tensor:
-    """Turn, scale, move and mirror aligned squares at random: [N,2,3] → [N,2,3].
+    """Turn, scale, move and mirror aligned squares at random: [N,2,3] -> [N,2,3].
 
     Convention: acts on the unit square before it is mapped to the photo, about its centre; ``scale`` is the largest
     change of the square's side (0.15: from 1/1.15 to 1.15), ``shift`` a part of the side. Half are mirrored in u.

@@ -95,7 +95,7 @@ def jpeg(x: torch.Tensor, quality: int) -> torch.Tensor:
 
 
 def resize(x: torch.Tensor, size: int, mode: str) -> torch.Tensor:
-    """[N,C,H,W] → [N,C,size,size]; ``bilinear`` or ``bicubic`` are antialiased, ``area`` averages."""
+    """[N,C,H,W] -> [N,C,size,size]; ``bilinear`` or ``bicubic`` are antialiased, ``area`` averages."""
     if mode == "area":
         return F.interpolate(x, size=(size, size), mode="area")
     return F.interpolate(x, size=(size, size), mode=mode, align_corners=False, antialias=True).clamp(0, 1)

@@ -26,7 +26,7 @@ class Convolution(nn.Module):
         self.pad = 0 if down else kernel_size // 2
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[N,i,H,W] → [N,o,H,W], or half the size."""
+        """[N,i,H,W] -> [N,o,H,W], or half the size."""
         x = F.pad(x, (self.pad,) * 4) if self.blur is None else self.blur(x)
         x = self.conv(x)
         return x if self.activate is None else self.activate(x)
@@ -42,7 +42,7 @@ class ResidualBlock(nn.Module):
         self.skip = Convolution(i, o, 1, down=True, activate=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[N,i,H,W] → [N,o,H/2,W/2]."""
+        """[N,i,H,W] -> [N,o,H/2,W/2]."""
         return (self.conv2(self.conv1(x)) + self.skip(x)) / math.sqrt(2)
 
 
@@ -72,13 +72,13 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[N,in_channels,size,size], pictures in [-1,1] → logits [N,1]; larger is more real."""
+        """[N,in_channels,size,size], pictures in [-1,1] -> logits [N,1]; larger is more real."""
         x = minibatch_deviation(self.body(x))
         return self.head(self.last(x).flatten(1))
 
 
 def minibatch_deviation(x: torch.Tensor, group: int = 4) -> torch.Tensor:
-    """Append the mean standard deviation over groups of the batch as one channel: [N,C,H,W] → [N,C+1,H,W]."""
+    """Append the mean standard deviation over groups of the batch as one channel: [N,C,H,W] -> [N,C+1,H,W]."""
     n, _, h, w = x.shape
     group = min(group, n)
     while n % group:
@@ -96,5 +96,5 @@ def windows(rng: torch.Generator, count: int, size: int, window: int) -> list[tu
 
 
 def cut(x: torch.Tensor, corners: list[tuple[int, int]], window: int) -> torch.Tensor:
-    """One window of every picture: [N,C,S,S] → [N,C,window,window]."""
+    """One window of every picture: [N,C,S,S] -> [N,C,window,window]."""
     return torch.stack([p[:, y : y + window, x0 : x0 + window] for p, (y, x0) in zip(x, corners, strict=True)])

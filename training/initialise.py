@@ -8,7 +8,7 @@ import torch
 
 from ..gpen_arch import GPEN, GPENConfig
 
-# a pair √2·lrelu(x), √2·lrelu(−x), slope 0.2: one convolution reads its difference, 1.2·√2·x
+# a pair sqrt(2)·lrelu(x), sqrt(2)·lrelu(-x), slope 0.2: one convolution reads its difference, 1.2·sqrt(2)·x
 _ENCODED = 1.2 * math.sqrt(2)
 # behind the decoder's own leaky ReLU the difference is 2·(1 + 0.2²)·x
 _DECODED = 2 * (1 + 0.2**2)

@@ -57,13 +57,13 @@ def _blurred(x: torch.Tensor, axis: int) -> torch.Tensor:
 
 
 def local_energy(band: torch.Tensor, window: int = 12) -> torch.Tensor:
-    """Root mean square of a band in overlapping windows: [N,C,S,S] → [N,C,s,s]."""
+    """Root mean square of a band in overlapping windows: [N,C,S,S] -> [N,C,s,s]."""
     window = min(window, band.shape[-1])
     return (F.avg_pool2d(band.square(), window, stride=max(1, window // 2)) + 1e-5).sqrt()
 
 
 def chroma_planes(x: torch.Tensor) -> torch.Tensor:
-    """Blurred colour differences (blue − luma, red − luma): [N,3,S,S] → [N,2,S/8,S/8]."""
+    """Blurred colour differences (blue - luma, red - luma): [N,3,S,S] -> [N,2,S/8,S/8]."""
     x = F.avg_pool2d(x, 8)
     luma = 0.299 * x[:, :1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:]
     return torch.cat((x[:, 2:] - luma, x[:, :1] - luma), dim=1)

@@ -31,12 +31,12 @@ class Recipe:
     def describe(self) -> str:
         """The recipe in words, for tables."""
         return (
-            f"Gaussian blur σ {self.blur:g} px, shrunk {self.shrink:g}× (area), "
-            f"noise σ {self.noise:g}/255, JPEG {self.quality}, enlarged bicubic"
+            f"Gaussian blur sigma {self.blur:g} px, shrunk {self.shrink:g}× (area), "
+            f"noise sigma {self.noise:g}/255, JPEG {self.quality}, enlarged bicubic"
         )
 
     def small(self, x: torch.Tensor, seed: int = 0) -> torch.Tensor:
-        """[N,3,S,S] in [0,1] → the spoilt pictures before they are enlarged, [N,3,s,s]."""
+        """[N,3,S,S] in [0,1] -> the spoilt pictures before they are enlarged, [N,3,s,s]."""
         size = x.shape[-1]
         sigma = torch.full((len(x),), self.blur)
         x = filter_each(x, gaussian_kernels(sigma, sigma, torch.zeros(len(x)), max(1, round(4 * self.blur))))
@@ -46,7 +46,7 @@ class Recipe:
         return jpeg(x, self.quality)
 
     def __call__(self, x: torch.Tensor, seed: int = 0) -> torch.Tensor:
-        """[N,3,S,S] in [0,1] → the same, spoilt, in steps of 1/255."""
+        """[N,3,S,S] in [0,1] -> the same, spoilt, in steps of 1/255."""
         return (resize(self.small(x, seed), x.shape[-1], "bicubic") * 255).round() / 255
 
 
@@ -72,9 +72,9 @@ def psnr(x: torch.Tensor, target: torch.Tensor, region: torch.Tensor) -> torch.T
 def detail(x: torch.Tensor, target: torch.Tensor, region: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """How much detail there is, and how much of it is the original's.
 
-    Both lumas are smoothed with σ = 1.2 px, so that grain does not count, and go through a Laplacian: a of ``x``, b
-    of the target. Energy is Σa²/Σb², the regression Σab/Σb², both over ``region``: a blur has little of either, an
-    invented texture has energy alone.
+    Both lumas are smoothed with sigma = 1.2 px, so that grain does not count, and go through a Laplacian: a of ``x``, b
+    of the target. Energy is sum(a²)/sum(b²), the regression sum(ab)/sum(b²), both over ``region``: a blur has little of
+    either, an invented texture has energy alone.
 
     Returns:
         (energy [N], regression [N]) of pictures [N,3,S,S].
@@ -91,7 +91,7 @@ def color_drift(x: torch.Tensor, target: torch.Tensor, region: torch.Tensor) -> 
 
 
 def ssim(x: torch.Tensor, target: torch.Tensor, region: torch.Tensor) -> torch.Tensor:
-    """Structural similarity of the lumas over ``region``, Gaussian window σ 1.5 (Wang et al. 2004): [N]."""
+    """Structural similarity of the lumas over ``region``, Gaussian window sigma 1.5 (Wang et al. 2004): [N]."""
     a, b = _luma(x), _luma(target)
 
     def smooth(y: torch.Tensor) -> torch.Tensor:
@@ -107,7 +107,7 @@ def ssim(x: torch.Tensor, target: torch.Tensor, region: torch.Tensor) -> torch.T
 
 
 def unsharp_mask(x: torch.Tensor, sigma: float = 2.0, amount: float = 1.0) -> torch.Tensor:
-    """The classical answer, to be beaten: x + amount · (x − blurred x), for [N,C,S,S] in [0,1]."""
+    """The classical answer, to be beaten: x + amount · (x - blurred x), for [N,C,S,S] in [0,1]."""
     sigmas = torch.full((len(x),), sigma)
     blurred = filter_each(x, gaussian_kernels(sigmas, sigmas, torch.zeros(len(x)), round(4 * sigma)))
     return (x + amount * (x - blurred)).clamp(0, 1)
@@ -118,7 +118,7 @@ def _luma(x: torch.Tensor) -> torch.Tensor:
 
 
 def _laplacian(x: torch.Tensor) -> torch.Tensor:
-    """[N,3,S,S] → [N,S,S] float64."""
+    """[N,3,S,S] -> [N,S,S] float64."""
     sigma = torch.full((len(x),), 1.2)
     smooth = filter_each(_luma(x), gaussian_kernels(sigma, sigma, torch.zeros(len(x)), 5)).double()
     kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]], dtype=torch.float64)[None, None]

@@ -19,7 +19,7 @@ def _option(default: Any, text: str, **more: Any) -> Any:
 class TrainOptions:
     """Options of a run; every field is a flag of the command line under its own name with dashes."""
 
-    data: str = _option("", "folder of portraits with landmarks.json (file name → five (x, y) points)")
+    data: str = _option("", "folder of portraits with landmarks.json (file name -> five (x, y) points)")
     run: str = _option("training/runs/gpen", "folder of checkpoint, weights and sheets; an existing run goes on")
     init: str = _option("", "start from these weights (.safetensors, .pth, or a checkpoint); also a smaller model")
     size: int = _option(256, "side of the pictures in and out")

@@ -99,7 +99,7 @@ class Trainer:
         return report
 
     def restore(self, x: torch.Tensor) -> torch.Tensor:
-        """The moving average at work, in float32: [N,3,S,S] in [0,1] → the same, clamped."""
+        """The moving average at work, in float32: [N,3,S,S] in [0,1] -> the same, clamped."""
         with torch.no_grad():
             return torch.cat([(self.ema(part * 2 - 1) + 1) / 2 for part in x.to(self.device).split(4)]).clamp(0, 1)
 

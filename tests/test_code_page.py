@@ -1,0 +1,27 @@
+"""Sources keep to characters that every Windows console and code page has: a message of theirs may end up on one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+FOLDERS = ("benchmarks", "cli", "faces", "gpen_arch", "models", "nodes", "restoration", "training")
+
+
+def test_sources_can_be_shown_on_a_western_windows(root: Path) -> None:
+    files = [*root.glob("*.py"), *(file for folder in FOLDERS for file in (root / folder).rglob("*.py"))]
+    assert len(files) > 100, "most of the sources were not found"
+    strange = [
+        f"{file.relative_to(root)}:{number}: {line.strip()}"
+        for file in files
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+        if not fits(line)
+    ]
+    assert strange == []
+
+
+def fits(text: str) -> bool:
+    try:
+        text.encode("cp1252")
+    except UnicodeEncodeError:
+        return False
+    return True
