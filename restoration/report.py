@@ -48,7 +48,8 @@ class Report:
         skipped: one note a face or frame that was left as it was, with the reason.
         warnings: sentences that the user should read.
         milliseconds: wall time a stage.
-        detector, model: what ran, with device, precision and provider.
+        detector, model: what ran, with device, precision and provider; the model's ``advice`` is None where another
+            one would not give more.
     """
 
     frames: int = 0
@@ -119,6 +120,8 @@ class Report:
         if self.model:
             told = self.model
             lines.append(f"model: {told['name']} ({told['provider']}, {told['device']}, {told['precision']})")
+            if told["advice"]:
+                lines.append(f"advice: {told['advice']}")
         for (fate, count) in Counter(entry.fate for entry in self.skipped).items():
             frames = sorted({entry.frame for entry in self.skipped if entry.fate == fate})
             shown = ", ".join(map(str, frames[:8])) + (", …" if len(frames) > 8 else "")

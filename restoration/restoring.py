@@ -8,12 +8,13 @@ from typing import NamedTuple
 import torch
 
 from ..faces import BLEND_MODES, COLOR_MATCHES, blend_faces, match_color
-from ..models import Restorer
+from ..models import BUILTIN_LABEL, Restorer
 from .callbacks import CheckCancel, FreeMemory, OnProgress, never_cancelled, no_progress
 from .checks import check_finite, check_fraction, check_images
 from .ladder import Ladder, Rung
 from .report import Report
 
+_SMALL = "the built-in model is small; GPEN-BFR-2048 gives far more, once its file lies in a model folder"
 _PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
@@ -112,6 +113,7 @@ def describe_model(report: Report, restorer: Restorer) -> None:
         "device": str(restorer.device),
         "precision": _PRECISIONS.get(restorer.dtype, str(restorer.dtype)),
         "provider": restorer.provider,
+        "advice": _SMALL if restorer.name == BUILTIN_LABEL else None,
     }
     for sentence in restorer.warnings:
         report.warn(sentence)

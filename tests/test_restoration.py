@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from gpen_pack.faces import TEMPLATES, Detections, crop_faces
+from gpen_pack.models import load_gpen
 from gpen_pack.models.restorer import SquareSizes
 from gpen_pack.restoration import detect, paste, restore_crops, restore_image
 
@@ -101,11 +102,19 @@ def test_report_is_json_and_text() -> None:
     assert told["faces_found"] == 2 and told["faces_restored"] == 1 and len(told["skipped"]) == 1
     assert told["model"] == {
         "name": "inverter", "in_size": 256, "out_size": 256, "device": "cpu", "precision": "fp32", "provider": "test",
+        "advice": None,
     }  # fmt: skip
     assert told["detector"] == {"name": "squares", "provider": "test"}
     text = report.text()
     assert "2 faces found, 1 restored" in text and "left as it was, 1×" in text
     assert "256 px cannot show in a 48 px face" in text and "a warning of the model" in text
+
+
+def test_the_report_says_that_the_built_in_model_is_the_least() -> None:
+    crops = torch.rand(1, 64, 64, 3)
+    told = restore_crops(crops, load_gpen("builtin")).report
+    assert "GPEN-BFR-2048 gives far more" in told.text() and told.to_dict()["model"]["advice"]
+    assert "far more" not in restore_crops(crops, Inverter()).report.text()
 
 
 def test_fidelity_one_keeps_the_face_and_says_so() -> None:
