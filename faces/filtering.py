@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 DENSITY = 1.5  # grid samples per resolvable pixel: 1 would soften by up to 30 %, 2 is twice the work
-BLOCK = 8  # grid samples that share one window of the picture; the grid's step is a multiple of 1/BLOCK
-CACHED = 8  # blocks of rows that a CPU takes through both axes at once, so that they stay in its cache
+WIDE = 3  # source pixels in one of the result from which a window serves fewer samples: it then has less to skip
 
 
 def cubic(x: Tensor) -> Tensor:
@@ -36,24 +35,27 @@ def reflect(index: Tensor, length: int) -> Tensor:
 
 
 class Filter:
-    """The weights of one resampling along one axis: ``BLOCK`` samples out of a window of ``taps`` source pixels.
+    """The weights of one resampling along one axis: ``block`` samples out of a window of ``taps`` source pixels.
+
+    The grid's step is a multiple of 1/``block``.
 
     Convention: source pixel k covers [k, k+1]; sample i of a grid that starts at the integer ``origin`` lies at
-    origin + (i + 0.5) · step. The window of samples b·BLOCK … b·BLOCK + BLOCK-1 starts at pixel
+    origin + (i + 0.5) · step. The window of samples b·block … b·block + block-1 starts at pixel
     origin + first + b · stride. Enlarging: Keys' cubic; shrinking: Lanczos stretched to the result's pixels.
     """
 
     def __init__(self, stretch: float, shrinking: bool) -> None:
-        self.stride = max(1, math.floor(BLOCK * stretch / DENSITY + 1e-6))
-        self.step = self.stride / BLOCK
+        self.block = 4 if stretch >= WIDE else 8
+        self.stride = max(1, math.floor(self.block * stretch / DENSITY + 1e-6))
+        self.step = self.stride / self.block
         kernel, lobes = (lanczos3, 3) if shrinking else (cubic, 2)
         reach = lobes * stretch
         self.first = math.floor(self.step / 2 - reach)
         self.taps = math.ceil(self.stride - self.step / 2 + reach) - self.first
-        centres = (torch.arange(BLOCK, dtype=torch.float64) + 0.5) * self.step
+        centres = (torch.arange(self.block, dtype=torch.float64) + 0.5) * self.step
         pixels = self.first + torch.arange(self.taps, dtype=torch.float64) + 0.5
         weights = kernel((pixels - centres[:, None]) / stretch)
-        self.weights = (weights / weights.sum(1, keepdim=True)).float()  # [BLOCK, taps]
+        self.weights = (weights / weights.sum(1, keepdim=True)).float()  # [block, taps]
 
     def span(self, lo: float, hi: float, anchor: int) -> tuple[int, int]:
         """Origin and number of blocks of a grid that covers [lo, hi] with room for a cubic's taps.
@@ -84,30 +86,34 @@ class Axis:
         self.lo, self.hi = min(lo for lo, _ in ends), max(hi for _, hi in ends)
 
     def _mirror(self, block: int, length: int) -> tuple[int, int, Tensor]:
-        """Block, first pixel, weights [BLOCK, n] of the n pixels from there on."""
+        """Block, first pixel, weights [block, n] of the n pixels from there on."""
         at = reflect(self.start + block * self.weights.stride + torch.arange(self.weights.taps), length)
         lo = int(at.min())
-        own = torch.zeros(BLOCK, int(at.max()) + 1 - lo).index_add_(1, at - lo, self.weights.weights)
+        own = torch.zeros(self.weights.block, int(at.max()) + 1 - lo).index_add_(1, at - lo, self.weights.weights)
         return block, lo, own
 
-    def filter(self, matrix: Tensor, first: int = 0, last: int | None = None) -> Tensor:
-        """Filter the first axis: [hi-lo, n], any strides -> [(last-first)·BLOCK, n], contiguous."""
-        last = self.blocks if last is None else last
-        out = torch.empty(last - first, BLOCK, matrix.shape[1], device=matrix.device)
-        stride, step = self.weights.stride, matrix.stride(0)
-        inside = range(max(first, self.inside.start), min(last, self.inside.stop))
-        if inside:
+    def filter(self, matrix: Tensor, channels: int = 1) -> Tensor:
+        """Filter the first axis: [(hi-lo)·channels, n], any strides -> [blocks·block·channels, n], contiguous.
+
+        Channels that alternate along the axis are not taken apart: the weights of the other channels are zeros, which
+        is quicker than moving the pixels.
+        """
+        taps, block = self.weights.taps * channels, self.weights.block * channels
+        stride, step = self.weights.stride * channels, matrix.stride(0)
+        apart = torch.eye(channels)
+        out = torch.empty(self.blocks, block, matrix.shape[1], device=matrix.device)
+        if self.inside:
+            first = (self.start - self.lo) * channels + self.inside[0] * stride
             windows = matrix.as_strided(  # they overlap, nothing is copied
-                (len(inside), self.weights.taps, matrix.shape[1]),
+                (len(self.inside), taps, matrix.shape[1]),
                 (stride * step, step, matrix.stride(1)),
-                matrix.storage_offset() + (self.start + inside[0] * stride - self.lo) * step,
+                matrix.storage_offset() + first * step,
             )
-            weights = self.weights.weights.to(out.device).expand(len(inside), -1, -1)
-            torch.bmm(weights, windows, out=out[inside.start - first : inside.stop - first])
-        for block, lo, own in self.mirrored:
-            if first <= block < last:
-                rows = matrix[lo - self.lo : lo - self.lo + own.shape[1]]
-                torch.mm(own.to(out.device), rows, out=out[block - first])
+            weights = torch.kron(self.weights.weights, apart).to(out.device).expand(len(self.inside), -1, -1)
+            torch.bmm(weights, windows, out=out[self.inside.start : self.inside.stop])
+        for number, lo, own in self.mirrored:
+            own = torch.kron(own, apart).to(out.device)
+            torch.mm(own, matrix.narrow(0, (lo - self.lo) * channels, own.shape[1]), out=out[number])
         return out.view(-1, matrix.shape[1])
 
 
@@ -117,12 +123,6 @@ def read_grid(picture: Tensor, across: Axis, down: Axis) -> Tensor:
     if part.dtype != torch.float32 or part.stride()[1:] != (3, 1):
         part = part.to(torch.float32).contiguous()
     height, width = part.shape[:2]
-    rows = part.as_strided((height, width * 3), (part.stride(0), 1), part.storage_offset())
-    planes = torch.empty(3, down.blocks * BLOCK, width, device=part.device)
-    at_once = CACHED if part.device.type == "cpu" else down.blocks
-    for first in range(0, down.blocks, at_once):
-        last = min(first + at_once, down.blocks)
-        tall = down.filter(rows, first, last).view(-1, width, 3)
-        planes[:, first * BLOCK : last * BLOCK] = tall.permute(2, 0, 1)
-    wide = across.filter(planes.view(-1, width).t())  # [columns, 3·rows]
-    return wide.view(wide.shape[0], 3, -1).transpose(0, 1)
+    tall = down.filter(part.as_strided((height, width * 3), (part.stride(0), 1), part.storage_offset()))
+    wide = across.filter(tall.t(), 3)
+    return wide.view(-1, 3, wide.shape[1]).transpose(0, 1)
