@@ -15,6 +15,7 @@ from .selection import frame_mask
 from .shapes import ELLIPSE, Shape, face_shape
 
 MASK_SHAPES = ("face", "ellipse", "box")
+_SQUARE = torch.tensor([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=torch.float64)
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in whole pixels, the last two excluded
 
 
@@ -57,9 +58,9 @@ class FaceMask:
             raise ValueError(f"feather: expected a fraction of the face in 0 … 0.5, got {feather}")
         matrix = faces.matrices[k]
         back = invert_affine(matrix)
-        edge = max(float(feather), 1 / max(float(faces.sizes[k]), 1.0))
-        square = torch.tensor([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=torch.float64)
-        box = _bounds(apply_affine(matrix, square), faces.image_size, 0)
+        (a, b, _), (c, d, _) = matrix.tolist()
+        edge = max(float(feather), 1 / max(math.sqrt(abs(a * d - b * c)), 1.0))
+        box = _bounds(apply_affine(matrix, _SQUARE), faces.image_size, 0)
         if mask_shape == "box":
             return cls(box, back, None, edge, 0.0, False)
         if mask_shape == "ellipse":
@@ -70,9 +71,9 @@ class FaceMask:
         # a pixel of room for what a polygon cuts off a curve
         inner = _bounds(apply_affine(matrix, outline), faces.image_size, 1)
         box = (max(box[0], inner[0]), max(box[1], inner[1]), min(box[2], inner[2]), min(box[3], inner[3]))
-        guarded = bool((outline < 0.005).any() or (outline > 0.995).any())
-        (u0, v0), (u1, v1) = (outline.amin(0) - 0.01).tolist(), (outline.amax(0) + 0.01).tolist()
-        extent = (max(0.0, u0), max(0.0, v0), min(1.0, u1), min(1.0, v1))
+        (u0, v0), (u1, v1) = outline.amin(0).tolist(), outline.amax(0).tolist()
+        guarded = min(u0, v0) < 0.005 or max(u1, v1) > 0.995
+        extent = (max(0.0, u0 - 0.01), max(0.0, v0 - 0.01), min(1.0, u1 + 0.01), min(1.0, v1 + 0.01))
         return cls(box, back, shape, edge, 1 - half, guarded, extent)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -32,14 +33,23 @@ class Shape:
 
     def outline(self, radius: float) -> Tensor:
         """Points around the shape blown up by ``radius``: (P, 2) float64; none lies inside it by more than 0.3 %."""
-        angle = torch.arange(_POINTS, dtype=torch.float64) * (2 * math.pi / _POINTS)
-        x, y = angle.cos(), angle.sin()
         left, right, up, down = self.radii
-        norm = (x.abs() ** self.power + y.abs() ** self.power) ** (1 / self.power)
-        x = x / norm * radius * torch.where(x < 0, left, right)
-        y = y / norm * radius * torch.where(y < 0, up, down)
-        (cx, cy), (ax, ay), (dx, dy) = self.centre, self.across, self.down
-        return torch.stack((cx + x * ax + y * dx, cy + x * ay + y * dy), -1)
+        sides = torch.tensor([left, right, up, down], dtype=torch.float64) * radius
+        frame = torch.tensor([self.across, self.across, self.down, self.down], dtype=torch.float64)
+        return _sides(self.power) @ (frame * sides[:, None]) + torch.tensor(self.centre, dtype=torch.float64)
+
+
+@functools.cache
+def _sides(power: float) -> Tensor:
+    """(P, 4) float64: how far each point of a superellipse with all radii 1 lies along left, right, up and down.
+
+    Left and up count below 0, for ``across`` and ``down`` point the other way.
+    """
+    angle = torch.arange(_POINTS, dtype=torch.float64) * (2 * math.pi / _POINTS)
+    x, y = angle.cos(), angle.sin()
+    norm = (x.abs() ** power + y.abs() ** power) ** (1 / power)
+    x, y = x / norm, y / norm
+    return torch.stack((x.clamp(max=0), x.clamp(min=0), y.clamp(max=0), y.clamp(min=0)), -1)
 
 
 #: An upright ellipse that touches the crop's upper and lower edge.
@@ -56,21 +66,16 @@ def face_shape(landmarks: Tensor) -> Shape:
     its mouth closer to them, so the larger of the two distances gives the size; a turned face shows more of the cheek
     that the nose points away from, so the outline moves there.
     """
-    left, right, nose = landmarks[:3]
-    mouth = landmarks[3:].mean(0)
-    eyes = (left + right) / 2
-    axis = mouth - eyes
-    height = max(float(axis.norm()), 1e-6)
-    down = axis / height
-    across = torch.stack((down[1], -down[0]))
-    unit = max(height, 1.15 * float((right - left).norm()))  # the two are equal from the front
-    turn = float((nose - (eyes + mouth) / 2) @ across)
+    # five points: plain numbers are much quicker than tensors of them
+    (lx, ly), (rx, ry), (nx, ny), (ax, ay), (bx, by) = landmarks.tolist()
+    ex, ey = (lx + rx) / 2, (ly + ry) / 2  # between the eyes
+    mx, my = (ax + bx) / 2, (ay + by) / 2  # the mouth
+    height = max(math.hypot(mx - ex, my - ey), 1e-6)
+    down = ((mx - ex) / height, (my - ey) / height)
+    across = (down[1], -down[0])
+    unit = max(height, 1.15 * math.hypot(rx - lx, ry - ly))  # the two are equal from the front
+    turn = (nx - (ex + mx) / 2) * across[0] + (ny - (ey + my) / 2) * across[1]
     turn = max(-0.5 * unit, min(0.5 * unit, turn))
-    centre = eyes + 0.3 * height * down - turn * across
+    centre = (ex + 0.3 * height * down[0] - turn * across[0], ey + 0.3 * height * down[1] - turn * across[1])
     radii = (1.12 * unit, 1.12 * unit, 1.38 * unit, 0.7 * height + 0.72 * unit)
-    return Shape(_pair(centre), _pair(across), _pair(down), radii, 2.5)
-
-
-def _pair(point: Tensor) -> tuple[float, float]:
-    x, y = point.tolist()
-    return x, y
+    return Shape(centre, across, down, radii, 2.5)
