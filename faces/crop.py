@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .collection import Faces
+from .memory import new_pictures
 from .resample import warp
 
 CROP_SIZES = (256, 512, 1024, 2048)
@@ -41,7 +42,7 @@ def crop_faces(images: Tensor, faces: Faces, size: int) -> Tensor:
         raise ValueError(f"size: expected a whole number of pixels, at least 1, got {size}")
     size = int(size)
     faces = faces.matched_to(images)
-    out = torch.empty(len(faces), size, size, 3, device=images.device)
+    out = new_pictures(len(faces), size, size, 3, device=images.device)
     for k, frame in enumerate(faces.frame_indices.tolist()):
         matrix = faces.matrices[k].clone()
         matrix[:, :2] /= size

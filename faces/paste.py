@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .alignment import invert_affine
 from .collection import Faces
 from .masks import FaceMask, add_weights, check_mask_shape, fit_mask
+from .memory import copied_pictures
 from .resample import warp
 
 
@@ -37,7 +37,7 @@ def paste_faces(
 
     Raises:
         ValueError: images that do not belong to the faces, another number of restored faces, a mask of another number
-            of frames, values that are not finite, an unknown shape or a feather outside 0 … 0.5.
+            of frames, an unknown shape, a feather outside 0 … 0.5, or a face that is not finite where it would show.
 
     Convention: see :class:`Faces`; the restored pixel (row i, column j) belongs at A · (u, v, 1),
     u = (j + 0.5) / S, v = (i + 0.5) / S.
@@ -47,12 +47,8 @@ def paste_faces(
     if not len(faces):
         return images.detach().to(torch.float32), weights
     _check(faces, restored, feather, mask_shape)
-    # a sum is the cheapest look at every value: one that is not finite spoils it
-    finite = torch.stack([torch.isfinite(face.sum(dtype=torch.float32)) for face in restored]).tolist()
-    if not all(finite):
-        raise _not_finite(finite.index(False))
     frame_masks = fit_mask(mask, images.shape[0], faces.image_size)
-    result = images.detach().to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+    result = copied_pictures(images)
     for frame in faces.frame_indices.unique().tolist():
         own = (faces.frame_indices == frame).nonzero().flatten()
         user_mask = None if frame_masks is None else frame_masks[min(frame, len(frame_masks) - 1)]
@@ -80,8 +76,8 @@ def paste_into(
         user_mask: (h, w) or (1, h, w) in 0 … 1, covering the frame edge to edge; multiplies the faces' own.
 
     Raises:
-        ValueError: see :func:`paste_faces`. A value that is not finite is looked for where it would show only, and is
-            found when the faces before it are already in the frame.
+        ValueError: see :func:`paste_faces`. A value that is not finite is found when the faces before it are already
+            in the frame.
     """
     if frame.ndim != 3 or frame.shape[-1] not in (3, 4) or frame.dtype != torch.float32:
         raise ValueError(f"expected a frame (H, W, 3 or 4) in float32, got {tuple(frame.shape)} in {frame.dtype}")
@@ -140,11 +136,10 @@ def _paste(
         weights = shape.weights(frame.device)
         if user_mask is not None:
             weights *= user_mask[y0:y1, x0:x1].to(frame.device)
-        to_crop = invert_affine(faces.matrices[k]) * side
-        to_crop[:, 2] += to_crop[:, :2] @ torch.tensor([x0, y0], dtype=torch.float64)
+        to_crop = [[a * side, b * side, (a * x0 + b * y0 + c) * side] for a, b, c in shape.back.tolist()]
         u0, v0, u1, v1 = shape.extent
         extent = (u0 * side, v0 * side, u1 * side, v1 * side)
-        face = warp(restored[k].to(frame.device), to_crop.tolist(), y1 - y0, x1 - x0, extent)
+        face = warp(restored[k].to(frame.device), to_crop, y1 - y0, x1 - x0, extent)
         if not bool(torch.isfinite(face.sum())):
             raise _not_finite(k)
         below = frame[y0:y1, x0:x1, :3].permute(2, 0, 1)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 
 from ..faces import Detector, Faces, check_mask_shape, crop_faces, fit_mask, paste_into
+from ..faces.memory import new_pictures
 from ..models import Restorer
 from .callbacks import CheckCancel, FreeMemory, OnProgress, never_cancelled, no_progress
 from .canvas import canvas_size, enlarge
@@ -104,7 +105,7 @@ def restore_image(
 
     canvas = image if upscaled_image is None else upscaled_image
     channels = max(image.shape[3], canvas.shape[3])  # an upscaler drops alpha, and this brings it back
-    result = image.new_empty((len(image), *size, channels), dtype=torch.float32)
+    result = new_pictures(len(image), *size, channels, device=image.device)
     weights = image.new_zeros((len(image), *size), dtype=torch.float32)
     user_mask = fit_mask(mask, len(image), size) if mask is not None else None
     side = restorer.config.in_size if crop_size == "auto" else int(crop_size)

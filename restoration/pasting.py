@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 
 from ..faces import Faces, check_mask_shape, fit_mask, paste_into
+from ..faces.memory import copied_pictures
 from .callbacks import CheckCancel, OnProgress, never_cancelled, no_progress
 from .checks import check_finite, check_fraction, check_images
 from .finding import note_faces
@@ -59,7 +60,7 @@ def paste(
         for index in range(len(restored)):
             check_finite(restored[index], f"restored, face {index}")
     user_masks = fit_mask(mask, len(image), faces.image_size) if mask is not None and len(faces) else None
-    pasted = image.detach().to(torch.float32, copy=bool(len(faces)), memory_format=torch.contiguous_format)
+    pasted = copied_pictures(image) if len(faces) else image.detach().to(torch.float32).contiguous()
     weights = torch.zeros(image.shape[:3], device=image.device)
     for index in range(len(image)):
         check_cancel()

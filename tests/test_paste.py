@@ -330,14 +330,24 @@ def test_restored_that_does_not_belong(restored: torch.Tensor, message: str) -> 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_restored_that_is_not_finite(value: float) -> None:
     images = torch.rand(1, 60, 60, 3)
+    before = images.clone()
     faces = faces_in(images, turned(40, 0, 20, 30), turned(40, 0, 40, 30))
     restored = torch.rand(2, 32, 32, 3)
-    restored[1, 0, 31, 2] = value  # in a corner that no mask shows
+    restored[1, 16, 16, 0] = value
     with pytest.raises(ValueError, match=r"face 1 holds values that are not finite.*wider precision"):
         paste_faces(images, faces, restored)
-    restored[1, 16, 16, 0] = value
+    assert torch.equal(images, before)
     with pytest.raises(ValueError, match=r"face 1 holds values that are not finite"):
         paste_into(images[0], torch.zeros(60, 60), faces, restored)
+
+
+def test_a_corner_that_no_mask_shows_is_not_looked_at() -> None:
+    images = torch.rand(1, 60, 60, 3)
+    faces = faces_in(images, turned(40, 0, 30, 30))
+    restored = torch.rand(1, 320, 320, 3)
+    expected = paste_faces(images, faces, restored)[0]
+    restored[0, 0, 319] = float("nan")
+    assert torch.equal(paste_faces(images, faces, restored)[0], expected)
 
 
 def test_images_that_do_not_belong() -> None:
