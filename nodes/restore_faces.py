@@ -40,15 +40,24 @@ class GPENFaceRestore:
     def restore(self, gpen_model: GpenModel, crops: torch.Tensor, **options: Any) -> dict[str, Any]:
         """The core's `restore_crops` under ComfyUI's memory manager; shows faces before and after."""
         inputs.check_model(gpen_model)
+        bar, shown = host.progress(), []
+
+        def on_progress(done: int, total: int, face: torch.Tensor | None) -> None:
+            # the last face comes with the strip: newer pages leave a live preview standing below what a node shows
+            if face is not None and done < total:
+                shown.append(done)
+            bar(done, total, face if done < total else None)
+
         done = restore_crops(
             crops,
             gpen_model.restorer,
-            on_progress=host.progress(),
+            on_progress=on_progress,
             check_cancel=host.check_cancel,
             free_memory=gpen_model.bring_to_device,
             rungs=gpen_model.rungs(),
             **options,
         )
         strip = before_after(crops, done.restored)
-        host.last_preview(strip)
+        if shown:
+            host.last_preview(strip)
         return {"ui": host.show([strip]), "result": (host.give(done.restored), done.report.text())}

@@ -99,13 +99,17 @@ def test_the_bar_runs_over_all_frames_and_every_face_shows(comfyui: Any, line: L
 
 def test_the_preview_is_the_face_just_restored(comfyui: Any, line: Line, photo: str) -> None:
     steps = step_by_step(photo)
+    steps["9"] = node("RepeatImageBatch", image=["3", 0], amount=20)  # more faces than go through at once
+    steps["6"]["inputs"]["crops"] = ["9", 0]
     steps["8"] = node("SaveImage", images=["6", 0], filename_prefix="face")
+    del steps["7"], steps["4"], steps["5"]
     prompt = comfyui.queue(steps, line.client)
     _, previews = line.until_the_end(prompt, "6")
     restored = comfyui.picture(comfyui.wait(prompt)["outputs"]["8"]["images"][0])
     shown = previews[0].resize((restored.shape[1], restored.shape[0]), Image.Resampling.BOX)
     off = np.abs(np.asarray(shown.convert("RGB"), dtype=float) - restored).mean()
     assert off < 6, f"the preview is another picture than the restored face: {off:.1f} levels"
+    assert previews[-1].size == (8 * 256, 512), "the strip of before and after comes last"
 
 
 def test_cancel_while_faces_are_looked_for(comfyui: Any, line: Line, photo: str) -> None:

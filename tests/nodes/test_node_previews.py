@@ -62,5 +62,16 @@ def test_restore_ends_its_live_preview_with_the_strip(
     host: Any, nodes: Any, model_file: str, run: Any, load: Any
 ) -> None:
     model = load(nodes, model_file)
+    model.restorer.batch_size = 1
     run(nodes["GPENFaceRestore"], gpen_model=model, crops=torch.rand(3, 64, 64, 3))
-    assert host.progress[-1][2][1].size == (3 * 256, 512)
+    sizes = [entry[2] and entry[2][1].size for entry in host.progress]
+    assert sizes == [(64, 64), (64, 64), None, (3 * 256, 512)]
+
+
+def test_the_strip_alone_shows_where_all_faces_go_through_at_once(
+    host: Any, nodes: Any, model_file: str, defaults: Any, load: Any
+) -> None:
+    """A live preview would be left standing below it on newer pages."""
+    node, crops = nodes["GPENFaceRestore"], torch.rand(1, 64, 64, 3)
+    shown = node().restore(**defaults(node, gpen_model=load(nodes, model_file), crops=crops))["ui"]["images"]
+    assert len(shown) == 1 and [entry[2] for entry in host.progress] == [None]
