@@ -53,8 +53,10 @@ class Trainer:
         opponents = [{"params": list(self.discriminator.parameters()), "pace": 1.0}]
         self.d_optim = torch.optim.Adam(opponents, lr=options.lr, betas=(0.0, 0.99))
         self.rng = torch.Generator().manual_seed(options.seed + 1)
-        attempt = self._restore_and_judge
-        self._attempt = torch.compile(attempt, dynamic=False) if options.compile else attempt
+        self._attempt, self._doubt = self._restore_and_measure, self._logits
+        if options.compile:
+            self._attempt = torch.compile(self._attempt, dynamic=False)
+            self._doubt = torch.compile(self._doubt, dynamic=False)
         self.step = 0
         self.seconds = 0.0
         self.skipped = 0  # steps whose gradient was not finite
@@ -83,7 +85,7 @@ class Trainer:
         corners = windows(self.rng, len(target), target.shape[-1], window)
         if adversarial:
             self.discriminator.requires_grad_(False)
-            fooled = generator_adversarial(self._run(self.discriminator, cut(restored, corners, window)))
+            fooled = generator_adversarial(self._doubt(cut(restored, corners, window)))
             ramp = min(1.0, (self.step - self.options.adversarial_from + 1) / self.options.adversarial_ramp)
             loss = loss + self.weights.adversarial * ramp * fooled
             report["g"] = float(fooled.detach())
@@ -137,16 +139,19 @@ class Trainer:
             return module(x)
         return functional_call(module, {name: p.to(self.working) for name, p in module.named_parameters()}, (x,))
 
-    def _restore_and_judge(
+    def _restore_and_measure(
         self, spoilt: torch.Tensor, target: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         restored = self._run(self.net, spoilt)
         return restored, *reconstruction_loss(restored, target, self.weights)
 
+    def _logits(self, x: torch.Tensor) -> torch.Tensor:
+        return self._run(self.discriminator, x)
+
     def _discriminator_step(self, real: torch.Tensor, fake: torch.Tensor) -> dict[str, float]:
         o = self.options
         self.discriminator.requires_grad_(True)
-        loss = discriminator_adversarial(self._run(self.discriminator, real), self._run(self.discriminator, fake))
+        loss = discriminator_adversarial(self._doubt(real), self._doubt(fake))
         report = {"d": float(loss.detach())}
         if self.step % o.r1_every == 0:
             real = real.detach().clone().requires_grad_(True)
