@@ -94,6 +94,38 @@ print(json.dumps(told))
 """
 
 
+CROWDED = """
+import comfy.model_patcher
+from types import SimpleNamespace
+from gpen_pack.gpen_arch import GPENConfig
+from gpen_pack.restoration.ladder import working_bytes
+
+# a card of 4 GB, played by the meta device, on which another model of 3 GB lies
+meta = torch.device("meta")
+def free(device=None, torch_free_too=False):
+    left = int(4e9) - sum(entry.model_loaded_memory() for entry in mm.current_loaded_models)
+    return (left, left) if torch_free_too else left
+mm.get_free_memory = free
+mm.vram_state = mm.set_vram_to = mm.VRAMState.NORMAL_VRAM
+mm.EXTRA_RESERVED_VRAM = 0
+other = torch.nn.Linear(1, 1, bias=False, device="meta")
+other.weight = torch.nn.Parameter(torch.empty(750_000_000, 1, device="meta"))
+others = comfy.model_patcher.ModelPatcher(other, load_device=meta, offload_device=meta)
+mm.load_models_gpu([others], memory_required=1 << 20)
+
+told["before"] = others.loaded_size()
+with torch.inference_mode():
+    module = gpen_model.read_model(Path(model), "auto", on_cpu=True).restorer.module
+    patcher = host.patcher(module, meta, on_cpu=False)
+    for size in (256, 2048):
+        needed = working_bytes(SimpleNamespace(config=GPENConfig.standard(size), dtype=torch.float32))
+        told[f"asked for {size}"] = needed
+        host.bring_to_device(patcher, needed)
+        told[f"free for {size}"], told[f"other beside {size}"] = free(), others.loaded_size()
+print(json.dumps(told))
+"""
+
+
 def told_by(program: str, root: Path, model: Path, *flags: str) -> dict[str, Any]:
     if not os.environ.get("COMFYUI_PATH"):
         pytest.skip("COMFYUI_PATH does not name a ComfyUI checkout")
@@ -140,3 +172,11 @@ def test_the_wide_copy_of_a_face_that_overflows_is_counted(root: Path, model: Pa
     wide, narrow = ["torch.float32", True], ["torch.float16", False]
     assert told["asked"] == [["torch.float16", True], wide, narrow, wide, narrow], "room asked for each face"
     assert told["known after unloading"] == [] and told["networks left"] == 0
+
+
+def test_room_for_a_2048_face_is_made_on_a_card_of_4_gb(root: Path, model: Path) -> None:
+    """ComfyUI is told what a face needs, so it offloads another model where that is in the way, and only there."""
+    told = told_by(CROWDED, root, model, "--cpu")
+    assert told["before"] == told["other beside 256"] == 3_000_000_000
+    assert told["asked for 256"] < 0.5e9 < told["free for 256"]
+    assert 2.5e9 < told["asked for 2048"] < told["free for 2048"] and told["other beside 2048"] == 0

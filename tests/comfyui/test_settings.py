@@ -42,6 +42,17 @@ def test_the_report_names_the_precision_that_ran(comfyui: Any, graph: dict[str, 
     assert f"cpu, {precision})" in report(comfyui, graph)
 
 
+def test_models_in_extra_model_paths_are_listed_and_run(
+    comfyui: Any, info: dict[str, Any], graph: dict[str, Any]
+) -> None:
+    names = info["GPENModelLoader"]["input"]["required"]["model_name"][0]
+    ours = ("kept-elsewhere.safetensors", "gpen_of_reactor.safetensors")
+    assert set(ours) < set(names) and "codeformer.pth" not in names
+    for name in ours:
+        inputs(graph, "GPENModelLoader")["model_name"] = name
+        assert f"model: {Path(name).stem}" in report(comfyui, graph)
+
+
 def test_everything_set_at_once(comfyui: Any, graph: dict[str, Any]) -> None:
     inputs(graph, "GPENModelLoader").update(device="cpu", cpu_fallback=True)
     inputs(graph, "GPENRestoreImage").update(
