@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -42,6 +42,14 @@ class Folder:
         weight = self.scaled(f"{prefix}.weight", gain * lr_mul / math.sqrt(inputs))
         return weight, self.scaled(f"{prefix}.bias", gain * lr_mul)
 
+    def linears(self, prefixes: Sequence[str]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Equalised linears of the same input, one below the other: [sum of O,I] float32; their biases, [O] each."""
+        sources = [self._source(f"{prefix}.weight") for prefix in prefixes]
+        matrix = torch.empty(sum(len(source) for source in sources), sources[0].shape[1])
+        for source, part in zip(sources, matrix.split([len(source) for source in sources]), strict=True):
+            torch.mul(source, 1 / math.sqrt(source.shape[1]), out=part)  # not copied together afterwards
+        return matrix, [self._source(f"{prefix}.bias") for prefix in prefixes]
+
     def mapping(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Layer ``index`` (from 1) of the mapping network with its gain."""
         return self.linear(f"generator.style.{index}", lr_mul=_MAPPING_LR, gain=SQRT2)
@@ -50,33 +58,46 @@ class Folder:
         """The bias of an activation with that activation's gain: [C] float32."""
         return self.scaled(key, SQRT2)
 
-    def conv(
-        self, key: str, dtype: torch.dtype, *, transposed: bool = False, channels_last: bool = True, gain: float = SQRT2
-    ) -> torch.Tensor:
-        """A convolution's weight with the gain of the activation behind it.
+    def conv(self, key: str, dtype: torch.dtype, *, channels_last: bool = True, gain: float = SQRT2) -> torch.Tensor:
+        """A convolution's weight [O,I,K,K] with the gain of the activation behind it.
 
-        [O,I,K,K], or [I,O,K,K] with ``transposed``; a modulated convolution's leading axis of one is dropped.
+        A modulated convolution's leading axis of one is dropped.
         """
+        return self._product(key, gain, channels_last=channels_last).to(dtype)
+
+    def demodulated(
+        self, key: str, dtype: torch.dtype, *, transposed: bool = False, channels_last: bool = True, gain: float = SQRT2
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """A modulated convolution's weight and what its demodulation needs.
+
+        Returns:
+            The weight [O,I,K,K], or [I,O,K,K] with ``transposed``, with the gain; the sums of squares [O,I] float32
+            over the taps of the equalised weight, without the gain.
+        """
+        product = self._product(key, gain, transposed=transposed, channels_last=channels_last)
+        # tap by tap: with the channels last that is five times as fast as a norm over the taps
+        first, *others = product.flatten(2).unbind(2)
+        squares = first.square()
+        for tap in others:
+            squares.addcmul_(tap, tap)
+        squares.mul_(1 / gain**2)
+        return product.to(dtype), (squares.t() if transposed else squares).contiguous()
+
+    def _product(self, key: str, gain: float, *, transposed: bool = False, channels_last: bool = True) -> torch.Tensor:
+        """The equalised weight times the gain, in float32."""
         source = self._kernel(key)
-        factor = gain * self._equaliser(source)
+        factor = gain / math.sqrt(source[0].numel())
         if not channels_last:
-            source = source.transpose(0, 1) if transposed else source
-            return (source * factor).to(dtype)
+            return (source.transpose(0, 1) if transposed else source) * factor
         o, i, height, width = source.shape
         if transposed:
             out = torch.empty(i, o, height, width, memory_format=torch.channels_last)
             # as a plain transposition of a matrix, which is twice as fast as any other way of moving these axes
             matrix = out.permute(0, 2, 3, 1).view(-1, o)
             matrix.copy_(source.reshape(o, -1).t()).mul_(factor)
-        else:
-            out = torch.empty(source.shape, memory_format=torch.channels_last)
-            torch.mul(source, factor, out=out)
-        return out.to(dtype)
-
-    def squares(self, key: str) -> torch.Tensor:
-        """What demodulation needs: the sums of squares [O,I] over the taps of an equalised weight, without the gain."""
-        source = self._kernel(key)
-        return torch.linalg.vector_norm(source, dim=(2, 3)).mul_(self._equaliser(source)).square_()
+            return out
+        out = torch.empty(source.shape, memory_format=torch.channels_last)
+        return torch.mul(source, factor, out=out)
 
     def _source(self, key: str) -> torch.Tensor:
         """The tensor itself where it is float32 on the CPU: never to be written to or kept."""
@@ -85,7 +106,3 @@ class Folder:
     def _kernel(self, key: str) -> torch.Tensor:
         source = self._source(key)
         return source[0] if source.dim() == 5 else source
-
-    @staticmethod
-    def _equaliser(weight: torch.Tensor) -> float:
-        return 1 / math.sqrt(weight[0].numel())

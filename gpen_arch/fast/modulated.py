@@ -31,11 +31,11 @@ class ModulatedConv(nn.Module):
         super().__init__()
         key = f"{prefix}.conv.weight"
         if scale_weights:  # at every call anew: [O,I,3,3] in float32, without the gain
-            weight = folder.conv(key, torch.float32, channels_last=False, gain=1)
+            weight, squares = folder.demodulated(key, torch.float32, channels_last=False, gain=1)
         else:
-            weight = folder.conv(key, dtype, transposed=up)
+            weight, squares = folder.demodulated(key, dtype, transposed=up)
         self.weight = nn.Parameter(weight, requires_grad=False)
-        self.squares = nn.Parameter(folder.squares(key), requires_grad=False)  # [O,I]
+        self.squares = nn.Parameter(squares, requires_grad=False)  # [O,I]
         bias = folder.bias(f"{prefix}.activate.bias")[:channels]
         self.bias = nn.Parameter(bias.to(dtype, copy=True), requires_grad=False)
         self.register_buffer("taps", blur_taps(dtype))

@@ -32,9 +32,9 @@ class Styles(nn.Module):
     def __init__(self, folder: Folder, mapping_layers: int, prefixes: Sequence[str]) -> None:
         super().__init__()
         self.mapping = nn.Sequential(*(Dense(*folder.mapping(i + 1)) for i in range(mapping_layers)))
-        parts = [folder.linear(f"{prefix}.conv.modulation") for prefix in prefixes]
-        self.widths = [bias.numel() for _, bias in parts]
-        self.modulation = Dense(torch.cat([w for w, _ in parts]), torch.cat([b for _, b in parts]), activate=False)
+        weight, biases = folder.linears([f"{prefix}.conv.modulation" for prefix in prefixes])
+        self.widths = [bias.numel() for bias in biases]
+        self.modulation = Dense(weight, torch.cat(biases), activate=False)
 
     def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """z [N,style] -> one [N,I] a convolution, in the order of the prefixes."""
