@@ -72,12 +72,16 @@ def make_files(folder: Path) -> dict[str, Path]:
 
 
 def summary(runs: list[dict[str, Any]], clock: str) -> dict[str, dict[str, float]]:
-    """Medians and extremes over the processes; a ratio is of a load and of the readings of its own process."""
-    rows: dict[str, list[float]] = {"reading": [], "first load": [], "later load": [], "first ×": [], "later ×": []}
+    """Medians and extremes over the processes; a ratio is of a load and of the readings of its own process.
+
+    The first load is held against the first reading, for both touch fresh memory; the later ones against each other.
+    """
+    columns = ("reading", "load", "later reading", "later load", "×", "later ×")
+    rows: dict[str, list[float]] = {name: [] for name in columns}
     for run in runs:
-        reading = statistics.median(row[clock] for row in run["reads"])
-        first, later = run["loads"][0][clock], statistics.median(row[clock] for row in run["loads"][1:])
-        for name, value in zip(rows, (reading, first, later, first / reading, later / reading), strict=True):
+        (reading, *readings), (load, *loads) = ([row[clock] for row in run[kind]] for kind in ("reads", "loads"))
+        later, again = statistics.median(readings), statistics.median(loads)
+        for name, value in zip(rows, (reading, load, later, again, load / reading, again / later), strict=True):
             rows[name].append(value)
     return {
         name: {"median": statistics.median(found), "min": min(found), "max": max(found)} for name, found in rows.items()
@@ -85,8 +89,8 @@ def summary(runs: list[dict[str, Any]], clock: str) -> dict[str, dict[str, float
 
 
 def print_table(found: dict[str, Any]) -> None:
-    print("| contender | reading | first load | later load | first / reading | later / reading |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| contender | first reading | first load | later reading | later load | first × | later × |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, rows in found.items():
         cells = [
             f"{r['median']:.2f} ({r['min']:.2f}-{r['max']:.2f})"
