@@ -162,6 +162,33 @@ def test_a_missing_model_opens_the_dialogue(page: Page, graph_of: Any) -> None:
     assert page.page.evaluate("window.followed") == url
 
 
+def test_the_help_of_a_node_opens_with_its_pictures(page: Page, info: dict[str, Any], graph_of: Any) -> None:
+    page.open(**{"Comfy.VueNodes.Enabled": False})
+    page.load(usable(TEMPLATES[1], info))
+    page.page.evaluate("() => app.canvas.selectNode(app.graph.nodes.find(node => node.type === 'GPENFaceDetect'))")
+    page.page.get_by_test_id("info-button").click(timeout=30_000)
+    page.page.get_by_text("The number on a face is what to type into").wait_for(timeout=30_000)
+    page.page.wait_for_function(
+        "[...document.images].some(i => i.src.includes('/docs/detect.jpg') && i.complete && i.naturalWidth > 256)"
+    )
+    # the page looks for a translated help page first, and says so where it has to take the plain one
+    assert [text for text in page.complaints if "/docs/GPENFaceDetect/en.md" not in text] == []
+
+
+def test_the_page_speaks_the_users_language(page: Page, info: dict[str, Any], graph_of: Any) -> None:
+    page.open(**{"Comfy.VueNodes.Enabled": False, "Comfy.Locale": "ru"})
+    try:
+        page.load(usable(TEMPLATES[0], info))
+        wanted = json.loads((TEMPLATES[0].parents[1] / "locales/ru/nodeDefs.json").read_text(encoding="utf-8"))
+        added = "() => { const n = LiteGraph.createNode('GPENRestoreImage'); app.graph.add(n); return "
+        names = page.page.evaluate(added + "[n.title, ...n.widgets.map(w => w.label ?? w.name)] }")
+        told = wanted["GPENRestoreImage"]
+        assert names[0] == told["display_name"]
+        assert {told["inputs"][key]["name"] for key in ("threshold", "fidelity", "feather")} <= set(names)
+    finally:
+        page.open(**{"Comfy.Locale": "en"})
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_help_pages_are_served(comfyui: Any, name: str) -> None:
     from urllib.request import urlopen
