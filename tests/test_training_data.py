@@ -177,6 +177,17 @@ def test_degradation_is_decided_by_the_generator_and_keeps_the_shape() -> None:
     assert torch.equal(clean, x)
 
 
+@pytest.mark.parametrize(("chance", "kinds"), [(1.0, {"coarse"}), (0.0, {"coarse", "fine"})])
+def test_a_camera_makes_its_noise_after_it_has_shrunk(chance: float, kinds: set[str]) -> None:
+    only = DegradationRange(
+        blur_chance=0, motion_chance=0, jpeg_chance=0, clean_chance=0, shrink_chance=1, noise_chance=1,
+        shrink=(4, 4), noise=(30, 30), in_order_chance=chance,
+    )  # fmt: skip
+    rng = torch.Generator().manual_seed(0)
+    spreads = [float(degrade(torch.full((1, 3, 32, 32), 0.5), rng, only).std()) * 255 for _ in range(12)]
+    assert {"coarse" if spread > 15 else "fine" for spread in spreads} == kinds  # noise before the shrinking is averaged away
+
+
 def test_measures_tell_blur_and_grain_from_detail() -> None:
     rng = torch.Generator().manual_seed(0)
     sigma = torch.full((2,), 1.0)

@@ -26,6 +26,7 @@ class DegradationRange:
         jpeg: quality.
         fade: share of the colour that is lost.
         *_chance: how often a step happens at all.
+        in_order_chance: how often the steps come in a camera's order: blur, shrinking, noise, JPEG, fading.
         clean_chance: how often nothing at all happens, so that a good picture stays as it is.
     """
 
@@ -41,6 +42,7 @@ class DegradationRange:
     noise_chance: float = 0.7
     jpeg_chance: float = 0.8
     fade_chance: float = 0.0
+    in_order_chance: float = 0.0
     clean_chance: float = 0.03
 
 
@@ -112,8 +114,8 @@ def degrade(
 ) -> torch.Tensor:
     """Spoil pictures at random.
 
-    Blur, shrinking, noise, JPEG and fading come in an order that is drawn anew; in the end the picture is enlarged
-    back to its size and rounded to eight bits.
+    Blur, shrinking, noise, JPEG and fading come in an order that is drawn anew, or in a camera's; in the end the
+    picture is enlarged back to its size and rounded to eight bits.
 
     Args:
         x: [N,3,S,S] in [0,1].
@@ -133,7 +135,8 @@ def _degrade_group(x: torch.Tensor, rng: torch.Generator, ranges: DegradationRan
     size = x.shape[-1]
     if _chance(rng, ranges.clean_chance):
         return x
-    for step in torch.randperm(5, generator=rng).tolist():
+    steps = range(5) if _chance(rng, ranges.in_order_chance) else torch.randperm(5, generator=rng).tolist()
+    for step in steps:
         if step == 0:
             x = _blur(x, rng, ranges, x.shape[-1] / size)
         elif step == 1 and _chance(rng, ranges.shrink_chance):

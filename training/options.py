@@ -41,6 +41,7 @@ class TrainOptions:
     clip: float = _option(10.0, "largest gradient norm")
     ema: float = _option(0.998, "decay of the moving average that is handed out")
     pixel: float = _option(1.0, "weight of L1")
+    decibel: float = _option(0.0, "weight of the squared error's logarithm, picture by picture")
     bands: float = _option(1.0, "weight of L1 on the Laplacian bands")
     energy: float = _option(0.25, "weight of the bands' local strength")
     chroma: float = _option(0.5, "weight of blurred colour")
@@ -56,6 +57,7 @@ class TrainOptions:
     shrink: float = _option(4.5, "strongest shrinking")
     jpeg: int = _option(55, "worst JPEG quality")
     fade: float = _option(0.0, "how often colour fades")
+    in_order: float = _option(0.5, "how often damage comes in a camera's order")
     precision: str = _option("bf16", "bf16 or fp32; the weights stay float32", choices=("bf16", "fp32"))
     device: str = _option("auto", "auto, cpu, cuda, …")
     compile: bool = _option(False, "compile the generator first (wants a C++ compiler); a third faster after minutes")
@@ -79,6 +81,7 @@ class TrainOptions:
             noise=(0, self.noise),
             jpeg=(self.jpeg, max(self.jpeg, 95)),
             fade_chance=self.fade,
+            in_order_chance=self.in_order,
         )
 
     def to_dict(self) -> dict[str, Any]:
