@@ -184,8 +184,9 @@ def test_a_camera_makes_its_noise_after_it_has_shrunk(chance: float, kinds: set[
         shrink=(4, 4), noise=(30, 30), in_order_chance=chance,
     )  # fmt: skip
     rng = torch.Generator().manual_seed(0)
+    # what comes before the shrinking is averaged away
     spreads = [float(degrade(torch.full((1, 3, 32, 32), 0.5), rng, only).std()) * 255 for _ in range(12)]
-    assert {"coarse" if spread > 15 else "fine" for spread in spreads} == kinds  # noise before the shrinking is averaged away
+    assert {"coarse" if spread > 15 else "fine" for spread in spreads} == kinds
 
 
 def test_measures_tell_blur_and_grain_from_detail() -> None:
