@@ -108,8 +108,7 @@ def free(device=None, torch_free_too=False):
 mm.get_free_memory = free
 mm.vram_state = mm.set_vram_to = mm.VRAMState.NORMAL_VRAM
 mm.EXTRA_RESERVED_VRAM = 0
-other = torch.nn.Linear(1, 1, bias=False, device="meta")
-other.weight = torch.nn.Parameter(torch.empty(750_000_000, 1, device="meta"))
+other = torch.nn.ParameterList([torch.empty(750_000_000, device="meta")])
 others = comfy.model_patcher.ModelPatcher(other, load_device=meta, offload_device=meta)
 mm.load_models_gpu([others], memory_required=1 << 20)
 
