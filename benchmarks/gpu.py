@@ -8,111 +8,18 @@ then times and weighs. Needs no download and no weights; rows that cannot be mea
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
-import platform
-import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from engine_worker import export_onnx, pack, picture, random_network
+from gpu_bench import Bench, without_tf32
+from torch.nn import functional as F
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # 2-norm, relative to the reference in fp32 without TF32, on random weights
 TOLERANCE = {"fp32": 1e-4, "bf16": 3e-2, "fp16": 5e-3}
-
-
-class Bench:
-    """Rows, the clock, and where they are measured."""
-
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.device = torch.device(options.device)
-        self.size: int = options.size
-        self.narrow: float = options.narrow
-        self.deadline = time.monotonic() + options.seconds
-        self.json_path: Path | None = options.json
-        self.rows: list[dict[str, Any]] = []
-        self.failures: list[str] = []
-
-    def time(self, name: str, call: Callable[[], Any], *, faces: int = 1, repeats: int = 20) -> float | None:
-        """Median seconds of ``call``, warmed up and synchronised, and the peak of GPU memory over it."""
-        if time.monotonic() > self.deadline:
-            self.row(name, note="not measured: the time was up")
-            return None
-        try:
-            for _ in range(3):
-                call()
-            self._synchronise()
-            if self.device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats(self.device)
-            seconds = []
-            for _ in range(repeats):
-                start = time.perf_counter()
-                call()
-                self._synchronise()
-                seconds.append(time.perf_counter() - start)
-        except torch.OutOfMemoryError as error:
-            self.row(name, note=f"not measured: {error}".splitlines()[0])
-            return None
-        median = statistics.median(seconds)
-        row: dict[str, Any] = {"median_ms": median * 1e3, "least_ms": min(seconds) * 1e3, "most_ms": max(seconds) * 1e3}
-        row["faces_per_s"] = faces / median
-        if self.device.type == "cuda":
-            row["allocated_gb"] = torch.cuda.max_memory_allocated(self.device) / 1e9
-            row["reserved_gb"] = torch.cuda.memory_reserved(self.device) / 1e9
-        self.row(name, **row)
-        return median
-
-    def check(self, name: str, result: torch.Tensor, expected: torch.Tensor, tolerance: float) -> None:
-        """Relative error of ``result``; beyond ``tolerance`` the run fails in the end."""
-        error = float((result.double() - expected.double()).norm() / expected.double().norm())
-        if not error <= tolerance:  # NaN too
-            self.failures.append(f"{name}: relative error {error:.1e}, tolerance {tolerance:.0e}")
-        self.row(name, relative_error=error, tolerance=tolerance)
-
-    def row(self, name: str, **values: Any) -> None:
-        """Keep and show a row; what is written survives a crash of a later one."""
-        self.rows.append({"what": name, **values})
-        shown = ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
-        print(f"{name}: {shown}", flush=True)
-        if self.json_path:
-            found: dict[str, Any] = {"size": self.size, "narrow": self.narrow, "device": self.device_name()}
-            found |= {"versions": versions(), "rows": self.rows}
-            self.json_path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-
-    def device_name(self) -> str:
-        """As the driver calls it."""
-        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
-
-    def network(self) -> Any:
-        """The reference with random weights, the same at every call."""
-        config = pack("gpen_arch").GPENConfig.standard(self.size, narrow=self.narrow)
-        return random_network(self.size, config)
-
-    def free(self) -> None:
-        """Give the cache back, so that the next contender's memory is its own."""
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-
-    def _synchronise(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
-
-@contextlib.contextmanager
-def without_tf32() -> Iterator[None]:
-    """Full float32 products, so that the tolerance is the engine's and not the hardware's short cut."""
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 def check_engine(bench: Bench) -> None:
@@ -165,7 +72,7 @@ def time_engine(bench: Bench) -> None:
     """Reference and engine, plain and as a graph, one face and eight; the two bodies of the resampling."""
     fast, kernels = pack("gpen_arch.fast"), pack("gpen_arch.fast.kernels")
     state = {key: value.clone() for key, value in bench.network().state_dict().items()}
-    x, eight = picture(bench.size).to(bench.device), picture(bench.size, 8).to(bench.device)
+    x = picture(bench.size).to(bench.device)
     time_reference(bench, x)
     bench.free()
     for precision, dtype in DTYPES.items():
@@ -179,7 +86,10 @@ def time_engine(bench: Bench) -> None:
             bench.time(f"fast {precision}, blurs {how} (the other way)", lambda engine=engine: engine(x), repeats=5)
         finally:
             kernels.merges_blurs = original
-        bench.time(f"fast {precision}, batch of 8", lambda engine=engine: engine(eight), faces=8, repeats=5)
+        eight = picture(bench.size, 8).to(bench.device)  # only now: it would count as memory of the rows above
+        bench.time(f"fast {precision}, batch of 8", lambda engine=engine, x=eight: engine(x), faces=8, repeats=5)
+        del eight
+        bench.free()
         graphs = fast.CudaGraphs(engine)
         if (reason := graphs.why_not(x)) is not None:
             bench.row(f"fast {precision} as a CUDA graph", note=f"not measured: {reason}")
@@ -212,16 +122,32 @@ def time_onnxruntime(bench: Bench) -> None:
         bench.time("onnxruntime fp32 (with the way to the GPU and back)", lambda: session.run(None, {"input": x}))
 
 
+def portrait(height: int, width: int) -> torch.Tensor:
+    """A frame [1,height,width,3] with one face in it where scikit-image brings its photo of one; else noise."""
+    try:
+        from skimage.data import astronaut
+    except ImportError:
+        return torch.rand(1, height, width, 3)
+    photo = torch.from_numpy(astronaut()).permute(2, 0, 1)[None] / 255
+    photo = F.interpolate(photo, (height, height), mode="bilinear")
+    return F.pad(photo, (0, width - height, 0, 0), mode="replicate").permute(0, 2, 3, 1).contiguous()
+
+
 def time_stages(bench: Bench) -> None:
-    """What stands around the network: crop one large face, paste one, paste ten small ones; frames stay there."""
+    """What stands around the network: detect and crop one large face, paste it, paste ten small ones."""
     faces_module = pack("faces")
     height, width = (2160, 3840) if bench.size >= 1024 else (270, 480)
-    frame = torch.rand(1, height, width, 3, device=bench.device)
+    frame = portrait(height, width).to(bench.device)
     template = faces_module.TEMPLATES["gpen"]
     side = height * 0.9
     one = faces_module.Faces.from_landmarks((template * side + 0.05 * height)[None], [0], (height, width))
     restored = torch.rand(1, bench.size, bench.size, 3, device=bench.device)
-    bench.time(f"crop one face to {bench.size} px", lambda: faces_module.crop_faces(frame, one, bench.size))
+    crops, pasted = faces_module.crop_faces(frame, one, bench.size), faces_module.paste_faces(frame, one, restored)
+    stays = {tensor.device.type for tensor in (crops, *pasted)} == {bench.device.type}
+    if not stays:
+        bench.failures.append("crops and pasted frames left the device")
+    bench.row("frames stay on the device", met=stays)
+    bench.time("crop one face", lambda: faces_module.crop_faces(frame, one, bench.size))
     bench.time("paste one face", lambda: faces_module.paste_faces(frame, one, restored))
     place = height * 400 / 2160
     corners = torch.tensor([[0.2 + 1.2 * (i % 5), 0.5 + 1.5 * (i // 5)] for i in range(10)], dtype=torch.float64)
@@ -234,17 +160,37 @@ def time_stages(bench: Bench) -> None:
     except (ValueError, ImportError) as error:
         bench.row("detect", note=f"not measured: {error}")
         return
-    name = f"detect with {detector.name} ({detector.provider}; no face in the frame)"
-    bench.time(name, lambda: faces_module.detect_faces(frame, detector), repeats=5)
+    found = len(faces_module.detect_faces(frame, detector))
+    bench.row("detector", note=f"{detector.name} ({detector.provider}), faces found: {found}")
+    bench.time("detect", lambda: faces_module.detect_faces(frame, detector), repeats=5)
 
 
-def versions() -> dict[str, str]:
-    """What the figures belong to."""
-    cudnn = torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None
-    return {
-        "python": platform.python_version(), "torch": torch.__version__, "cuda": str(torch.version.cuda),
-        "cudnn": str(cudnn),
-    }  # fmt: skip
+def judge(bench: Bench) -> None:
+    """Every bar for a GPU, from the rows above; what was not measured stays so."""
+    reference = bench.figure("reference fp32", "median_ms")
+    for precision in DTYPES:
+        plain, graph = f"fast {precision}", f"fast {precision} as a CUDA graph"
+        memory = bench.figure(plain, "allocated_gb")
+        bench.bar(f"{plain}: GB of GPU memory", memory, most=3 if precision == "fp32" else 1.5)
+        for name in (plain, graph) if precision != "fp32" else ():
+            ms = bench.figure(name, "median_ms")
+            bench.bar(f"{name}: ms", ms, most=8)
+            bench.bar(f"{name}: times the reference's speed", reference / ms if reference and ms else None, least=4)
+        rates = [bench.figure(name, "faces_per_s") for name in (f"{plain}, batch of 8", plain)]
+        bench.bar(f"{plain}, batch of 8: times the faces per second", _ratio(*rates), least=1.3)
+    stages = [bench.figure(name, "median_ms") for name in ("detect", "crop one face", "paste one face")]
+    network = min((ms for p in DTYPES if (ms := bench.figure(f"fast {p}", "median_ms"))), default=None)
+    bench.bar("crop and paste: share of the fastest network", _ratio(_total(stages[1:]), network), most=0.3)
+    bench.bar("detection, crop and paste: share of the fastest network", _ratio(_total(stages), network), most=0.3)
+
+
+def _ratio(a: float | None, b: float | None) -> float | None:
+    return a / b if a is not None and b else None
+
+
+def _total(figures: list[float | None]) -> float | None:
+    known = [figure for figure in figures if figure is not None]
+    return sum(known) if len(known) == len(figures) else None
 
 
 @torch.no_grad()
@@ -260,7 +206,7 @@ def main() -> int:
         print("no CUDA device here: every GPU row stays 'not measured' (see --help for a walk through the code)")
         return 2
     bench = Bench(options)
-    for part in (check_engine, time_engine, time_stages, time_onnxruntime):
+    for part in (check_engine, time_engine, time_stages, time_onnxruntime, judge):
         part(bench)
     for failure in bench.failures:
         print(f"FAILED {failure}", file=sys.stderr)
