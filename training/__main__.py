@@ -1,4 +1,7 @@
-"""``python training --data PORTRAITS --run FOLDER``: train or fine-tune a GPEN; ``--help`` lists every option."""
+"""``python training --data PORTRAITS --run FOLDER``: train or fine-tune a GPEN; ``--help`` lists every option.
+
+``python training find-landmarks FOLDER`` prepares a folder of your own pictures for it.
+"""
 
 from __future__ import annotations
 
@@ -19,4 +22,6 @@ def _pack() -> None:
 
 if __name__ == "__main__":
     _pack()
+    if sys.argv[1:2] == ["find-landmarks"]:
+        sys.exit(importlib.import_module("gpen_pack.training.find_landmarks").main(sys.argv[2:]))
     sys.exit(importlib.import_module("gpen_pack.training.run").main())
