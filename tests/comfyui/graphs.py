@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from typing import Any
 
 TINY = "tiny.safetensors"
@@ -11,6 +13,7 @@ DETECTION = {
 }  # fmt: skip
 BLENDING = {"fidelity": 0.2, "blend_mode": "linear", "color_match": "none"}
 PASTING = {"feather": 0.1, "mask_shape": "face"}
+_turns = itertools.count(1000)  # lest ComfyUI answer from its cache
 
 
 def node(kind: str, **inputs: Any) -> dict[str, Any]:
@@ -46,3 +49,10 @@ def step_by_step(photo: str) -> dict[str, Any]:
         "4": node("SaveImage", images=["7", 0], filename_prefix="steps"),
         "5": node("PreviewAny", source=["7", 2]),
     }
+
+
+def left_after_freeing(comfyui: Any) -> str:
+    """What of the pack is alive when ComfyUI was told to free its memory."""
+    comfyui.post("/free", {"unload_models": True, "free_memory": True})
+    time.sleep(2)
+    return comfyui.run({"1": node("TestLeftovers", turn=next(_turns))})["1"]["text"][0]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gpen_pack.tests.comfyui.graphs import TINY, node, restore_graph, step_by_step
+from gpen_pack.tests.comfyui.graphs import TINY, left_after_freeing, node, restore_graph, step_by_step
 from PIL import Image
 
 pytestmark = pytest.mark.comfyui
@@ -134,6 +134,10 @@ def test_cancel_within_one_face(comfyui: Any, line: Line, photo: str, large_mode
     again = graph(photo, large_model, 1, min_face_px=17)  # another number, lest ComfyUI answer from its cache
     after = comfyui.picture(comfyui.run(again)["4"]["images"][0])
     assert (before == after).all()
+    prompt = comfyui.queue(graph(photo, large_model, 1, fidelity=0.32), line.client)
+    line.wait_for("progress", prompt, "3")
+    cancel(comfyui, prompt)
+    assert left_after_freeing(comfyui) == "0 networks, 0 sessions"
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+from urllib.request import urlopen
 
 import pytest
 
@@ -47,6 +49,10 @@ class Page:
         """Widget values of our nodes as the page would save them."""
         nodes = self.page.evaluate("() => app.graph.serialize().nodes")
         return {f"{node['id']} {node['type']}": node["widgets_values"] for node in nodes if node["type"] in NAMES}
+
+    def noodles(self) -> list[list[Any]]:
+        """From which output of which node to which input of which node, in order."""
+        return sorted(link[1:5] for link in self.page.evaluate("() => app.graph.serialize().links"))
 
     def run(self) -> dict[str, Any]:
         """Queue what is on the page and wait for its end; the history entry."""
@@ -123,6 +129,7 @@ def test_a_saved_picture_dragged_back_restores_the_graph(
     before = page.values()
     outputs = page.run()["outputs"]
     image = next(i for told in outputs.values() for i in told.get("images", []) if i["type"] == "output")
+    noodles = page.noodles()
     page.page.evaluate("() => app.graph.clear()")
     page.page.evaluate(
         """async image => {
@@ -132,6 +139,7 @@ def test_a_saved_picture_dragged_back_restores_the_graph(
         image,
     )
     assert page.values() == before
+    assert page.noodles() == noodles and len(noodles) == len(workflow["links"])
     assert page.complaints == []
 
 
@@ -191,14 +199,17 @@ def test_the_page_speaks_the_users_language(page: Page, info: dict[str, Any], gr
 
 @pytest.mark.parametrize("name", NAMES)
 def test_help_pages_are_served(comfyui: Any, name: str) -> None:
-    from urllib.request import urlopen
-
     with urlopen(f"http://{comfyui.address}/extensions/comfyui-gpen/docs/{name}.md", timeout=30) as answer:
         assert answer.status == 200 and answer.read().decode("utf-8").startswith("# ")
 
 
 def test_templates_and_translations_are_served(comfyui: Any) -> None:
     assert sorted(comfyui.get("/workflow_templates")["comfyui-gpen"]) == [file.stem for file in TEMPLATES]
+    for file in TEMPLATES:
+        for ending in (".json", ".jpg"):
+            path = quote(f"/api/workflow_templates/comfyui-gpen/{file.stem}{ending}")
+            with urlopen(f"http://{comfyui.address}{path}", timeout=30) as answer:
+                assert answer.read() == file.with_suffix(ending).read_bytes()
     told = comfyui.get("/i18n")
     for language in ("zh", "ja", "ru", "es"):
         assert set(NAMES) <= set(told[language]["nodeDefs"])

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from .broken import Anything, BadImage, Leftovers
+from .broken import Anything, BadImage, Leftovers, ShortOfMemory
 
 _ROWS, _COLUMNS = (0.05, 0.5), (0.3, 0.6)  # of the astronaut's face, as fractions of the picture
 
@@ -104,4 +104,5 @@ NODE_CLASS_MAPPINGS = {
     "TestBadImage": BadImage,
     "TestAnything": Anything,
     "TestLeftovers": Leftovers,
+    "TestShortOfMemory": ShortOfMemory,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import sys
 from typing import Any, ClassVar
@@ -67,6 +68,33 @@ class Anything:
     def execute(self, what: str) -> tuple[Any]:
         """Give it."""
         return ({"text": "a face", "latent": {"samples": torch.zeros(1, 4, 8, 8)}, "number": 7}[what],)
+
+
+class ShortOfMemory:
+    """A model whose network runs out of memory above so many faces at once, as it would on a small GPU."""
+
+    CATEGORY = "tests"
+    RETURN_TYPES = ("GPEN_MODEL",)
+    FUNCTION = "execute"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        """The model and how many faces fit."""
+        return {"required": {"gpen_model": ("GPEN_MODEL",), "fits": ("INT", {"default": 0, "min": 0, "max": 16})}}
+
+    def execute(self, gpen_model: Any, fits: int) -> tuple[Any]:
+        """A copy, for ComfyUI keeps the model that it was given."""
+        model = copy.copy(gpen_model)
+        model.restorer = copy.copy(gpen_model.restorer)
+        restore = model.restorer.restore
+
+        def run(crops: torch.Tensor, *rest: Any) -> torch.Tensor:
+            if len(crops) > fits:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB")
+            return restore(crops, *rest)
+
+        model.restorer.restore = run
+        return (model,)
 
 
 class Leftovers:
