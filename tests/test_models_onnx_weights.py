@@ -59,7 +59,7 @@ def test_every_spelling_gives_the_same_weights(tmp_path: Path, spelling: str, op
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_the_newer_exporter(tmp_path: Path, spelling: str) -> None:
     pytest.importorskip("onnxscript")
-    net = tiny(32)
+    net = tiny()
     for optimize in (True, False):  # weights in a file beside the graph
         path = export(net, tmp_path / "x.onnx", spelling, dynamo=True, optimize=optimize, opset_version=18)
         compare(path, net)
@@ -154,6 +154,20 @@ def test_halves(tmp_path: Path) -> None:
     assert (load_gpen(path).restore(crops) - expected).abs().max() < 0.02
 
 
+@pytest.mark.parametrize("keep_io_types", [True, False])
+@pytest.mark.parametrize("spelling", ["authors", "tensorrt", "ours"])
+def test_the_graph_that_a_float16_converter_leaves(tmp_path: Path, spelling: str, keep_io_types: bool) -> None:
+    """Casts at both ends and around what it leaves in float32; constants clipped to what float16 can hold."""
+    converter = pytest.importorskip("onnxruntime.transformers.float16")
+    net = tiny()
+    model = onnx.load(export(net, tmp_path / "x.onnx", spelling))
+    onnx.save(converter.convert_float_to_float16(model, keep_io_types=keep_io_types), tmp_path / "half.onnx")
+    path = tmp_path / "half.onnx"
+    assert any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in onnx.load(path).graph.initializer)
+    compare(path, net, most=3e-3)
+    assert load_gpen(path).warnings == ()
+
+
 def test_the_graph_that_another_optimiser_leaves(tmp_path: Path) -> None:
     net = tiny()
     options = ort.SessionOptions()
@@ -161,6 +175,23 @@ def test_the_graph_that_another_optimiser_leaves(tmp_path: Path) -> None:
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     ort.InferenceSession(str(export(net, tmp_path / "x.onnx")), options, providers=["CPUExecutionProvider"])
     compare(tmp_path / "optimised.onnx", net)
+    # beyond the basic level convolutions and their activations become operators of its own
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "fused.onnx")
+    ort.InferenceSession(str(tmp_path / "x.onnx"), options, providers=["CPUExecutionProvider"])
+    restorer = load_gpen(tmp_path / "fused.onnx")
+    assert restorer.provider == "onnxruntime CPUExecutionProvider"
+    assert "com.microsoft" in restorer.warnings[0]
+    crops = torch.rand(1, 16, 16, 3)
+    assert (restorer.restore(crops) - load_gpen(tmp_path / "x.onnx").restore(crops)).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("spelling", ["authors", "tensorrt", "ours"])
+def test_the_graph_that_a_version_converter_leaves(tmp_path: Path, spelling: str) -> None:
+    net = tiny()
+    model = onnx.load(export(net, tmp_path / "x.onnx", spelling))
+    onnx.save(onnx.version_converter.convert_version(model, 18), tmp_path / "newer.onnx")
+    compare(tmp_path / "newer.onnx", net)
 
 
 def test_the_published_channels_run_in_the_engine(tmp_path: Path) -> None:
