@@ -48,6 +48,7 @@ class TrainOptions:
     adversarial: float = _option(0.0, "weight of the adversary; 0 leaves it out")
     face: float = _option(2.0, "how much more the middle of the face counts")
     adversarial_from: int = _option(0, "step at which the adversary begins")
+    adversarial_lr: float = _option(2e-3, "the adversary's learning rate; it does not fall")
     adversarial_ramp: int = _option(200, "steps over which its weight grows")
     window: int = _option(0, "side of the adversary's window; 0: 128, or the whole of smaller pictures")
     r1: float = _option(2.0, "weight of the gradient penalty")

@@ -50,8 +50,8 @@ class Trainer:
             for gate, pace in ((False, 1.0), (True, options.gate_pace))
         ]
         self.g_optim = torch.optim.Adam(groups, lr=options.lr, betas=(0.9, 0.99))
-        opponents = [{"params": list(self.discriminator.parameters()), "pace": 1.0}]
-        self.d_optim = torch.optim.Adam(opponents, lr=options.lr, betas=(0.0, 0.99))
+        # its learning rate stays: an adversary that learns more slowly than the generator says nothing
+        self.d_optim = torch.optim.Adam(self.discriminator.parameters(), lr=options.adversarial_lr, betas=(0.0, 0.99))
         self.rng = torch.Generator().manual_seed(options.seed + 1)
         self._attempt, self._doubt = self._restore_and_measure, self._logits
         if options.compile:
@@ -74,9 +74,10 @@ class Trainer:
         target = self.stream.next().to(self.device)
         spoilt = degrade(target, self.rng, self.ranges, group=self.options.group)
         target, spoilt = target * 2 - 1, spoilt * 2 - 1
-        for optimiser in (self.g_optim, self.d_optim):
-            for group in optimiser.param_groups:
-                group["lr"] = self.learning_rate() * group["pace"]
+        for group in self.g_optim.param_groups:
+            group["lr"] = self.learning_rate() * group["pace"]
+        for group in self.d_optim.param_groups:
+            group["lr"] = self.options.adversarial_lr
 
         restored, loss, parts = self._attempt(spoilt, target)
         report = {name: float(value) for name, value in parts.items()}
