@@ -54,6 +54,15 @@ def test_half_precisions(path: Path, dtype: torch.dtype) -> None:
     assert not torch.equal(result, exact)
 
 
+def test_nobody_gets_a_half_precision_unasked(path: Path) -> None:
+    """A processor without bf16 computes it many times slower, and a half changes the result everywhere."""
+    restorer = load_gpen(path)
+    assert restorer.dtype == torch.float32
+    assert restorer.module is not None
+    assert {p.dtype for p in restorer.module.parameters()} == {torch.float32}
+    assert {loading.best_dtype(torch.device(name)) for name in ("cpu", "cuda", "mps")} == {torch.float32}
+
+
 def test_an_integer_precision_is_refused(path: Path) -> None:
     with pytest.raises(ValueError, match="dtype"):
         load_gpen(path, dtype=torch.int8)
