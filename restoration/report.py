@@ -122,7 +122,7 @@ class Report:
             lines.append(f"model: {told['name']} ({told['provider']}, {told['device']}, {told['precision']})")
             if told["advice"]:
                 lines.append(f"advice: {told['advice']}")
-        for (fate, count) in Counter(entry.fate for entry in self.skipped).items():
+        for fate, count in Counter(entry.fate for entry in self.skipped).items():
             frames = sorted({entry.frame for entry in self.skipped if entry.fate == fate})
             shown = ", ".join(map(str, frames[:8])) + (", …" if len(frames) > 8 else "")
             where = f" (frame {shown})" if self.frames > 1 else ""

@@ -67,9 +67,7 @@ class Discriminator(nn.Module):
         blocks = [ResidualBlock(i, o) for i, o in itertools.pairwise(widths)]
         self.body = nn.Sequential(Convolution(in_channels, widths[0], 1), *blocks)
         self.last = Convolution(widths[-1] + 1, widths[-1], 3)
-        self.head = nn.Sequential(
-            EqualLinear(widths[-1] * 16, widths[-1], activate=True), EqualLinear(widths[-1], 1)
-        )
+        self.head = nn.Sequential(EqualLinear(widths[-1] * 16, widths[-1], activate=True), EqualLinear(widths[-1], 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[N,in_channels,size,size], pictures in [-1,1] -> logits [N,1]; larger is more real."""

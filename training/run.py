@@ -57,9 +57,7 @@ def build(options: TrainOptions) -> Trainer:
                 )
     folder = PortraitFolder(Path(options.data), "train", template=options.template, held_out=options.held_out)
     net = GPEN(
-        compact_config(
-            options.size, options.narrow, options.channel_multiplier, options.style_dim, options.mapping
-        )
+        compact_config(options.size, options.narrow, options.channel_multiplier, options.style_dim, options.mapping)
     )
     start_as_copy(net)
     if options.init and not state:
