@@ -84,7 +84,15 @@ def _walk(folder: Path) -> Iterator[Path]:
             subfolders.clear()
             continue
         visited.add(real)
-        yield from (Path(root) / name for name in names if name.lower().endswith(EXTENSIONS))
+        yield from filter(is_reachable_file, (Path(root) / name for name in names if name.lower().endswith(EXTENSIONS)))
+
+
+def is_reachable_file(path: Path) -> bool:
+    """Whether there is a file behind the name: not behind a dangling or forbidden link."""
+    try:
+        return path.is_file()
+    except OSError:  # a folder on the way forbids to look
+        return False
 
 
 def resolve_model(path_or_name: Path | str, folders: Sequence[Path | str] = ()) -> Path:

@@ -35,5 +35,8 @@ def load_detector(name: str, keeper: Any) -> Detector:
 
 
 def _signature(path: Path) -> tuple[str, int, int]:
-    facts = path.stat()
+    try:
+        facts = path.stat()
+    except OSError:  # gone since it was listed: the loader says so, or takes another
+        return str(path), 0, 0
     return str(path), facts.st_size, facts.st_mtime_ns

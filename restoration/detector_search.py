@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..models import default_folders
+from ..models.search import is_reachable_file
 
 DEPTH = 4  # folders below the given one: insightface/models/<pack>/det_10g.onnx, and ComfyUI's models above that
 _SCRFD = re.compile(r"(det|scrfd)[_-].*\.onnx", re.IGNORECASE)
@@ -59,7 +60,8 @@ def _walk(folder: Path) -> Iterator[Path]:
         visited.add(real)
         if len(Path(root).relative_to(folder).parts) >= DEPTH:
             subfolders.clear()
-        yield from (Path(root) / name for name in names if name.lower().endswith(".onnx"))
+        paths = (Path(root) / name for name in names if name.lower().endswith(".onnx"))
+        yield from filter(is_reachable_file, paths)  # a dangling link is listed, too
 
 
 def _operations(name: str) -> float:

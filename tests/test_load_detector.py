@@ -97,6 +97,17 @@ def test_files_are_found_where_others_keep_them_the_best_first(home: Path, tmp_p
     assert not (tmp_path / "absent").exists() and not home.exists()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+def test_a_dangling_link_is_no_detector(home: Path, tmp_path: Path) -> None:
+    link = tmp_path / "models" / "det_10g.onnx"
+    link.parent.mkdir()
+    link.symlink_to(tmp_path / "unplugged" / "det_10g.onnx")
+    assert detector_files([tmp_path / "models"]) == []
+    assert load_detector(folders=[tmp_path / "models"]).name == "builtin"
+    with pytest.raises(DetectorError, match=r"det_10g\.onnx: no such file"):
+        load_detector(model=link)
+
+
 def test_comfyui_around_the_pack_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     models = tmp_path / "ComfyUI" / "models"
     own = (tmp_path / "ComfyUI" / "custom_nodes" / "pack" / "models", models / "gpen")

@@ -105,6 +105,19 @@ def test_links_in_a_circle_and_twice(tmp_path: Path) -> None:
     assert [f.name for f in find_model_files([tmp_path / "gpen"])] == ["a.pth", "linked/b.pth"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
+def test_a_dangling_link_is_no_model(tmp_path: Path) -> None:
+    touch(tmp_path / "gpen" / "a.pth")
+    link = tmp_path / "gpen" / "gone.pth"
+    link.symlink_to(tmp_path / "unplugged" / "gone.pth")
+    loop = tmp_path / "gpen" / "loop.pth"
+    loop.symlink_to(loop)
+    assert [f.name for f in find_model_files([tmp_path / "gpen"])] == ["a.pth"]
+    for wanted in (link, str(link), "gone", "gone.pth"):
+        with pytest.raises(ModelNotFoundError, match="no such model file"):
+            load_gpen(wanted, folders=[tmp_path / "gpen"])
+
+
 def test_our_detectors_weights_are_no_models(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built_in = touch(own_folder / "builtin" / "landmarks.safetensors")
     monkeypatch.setattr(search, "BUILTIN_PATH", built_in.parent / "gpen-compact-256.safetensors")

@@ -56,6 +56,16 @@ def test_detector_sessions_are_shared_and_let_go(host: Any, nodes: Any) -> None:
     assert len(real._sessions) == 0
 
 
+def test_a_detector_that_is_gone_stops_nobody(
+    host: Any, nodes: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from gpen_pack.nodes import detector_sessions
+
+    files = [SimpleNamespace(kind="insightface", path=tmp_path / "unplugged" / "det_10g.onnx")]
+    monkeypatch.setattr(detector_sessions, "detector_files", lambda folders: files)
+    assert detector_sessions.load_detector("auto", keeper=nodes["GPENFaceDetect"]()).name == "squares"
+
+
 def test_a_new_detector_file_makes_a_new_session(
     host: Any, nodes: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
