@@ -1,4 +1,4 @@
-"""Sources keep to characters that every Windows console and code page has: a message of theirs may end up on one."""
+"""Sources keep to the characters of a western Windows; the programs show another sign where a console lacks one."""
 
 from __future__ import annotations
 

@@ -47,7 +47,8 @@ def test_the_split_is_a_function_of_the_names_alone() -> None:
     train, held = split_names(names)
     assert len(held) == 64 and not set(train) & set(held) and sorted(train + held) == names
     assert split_names(names[::-1]) == (train, held)
-    assert len(split_names(names[:8])[1]) == 2  # a quarter at most
+    assert [len(split_names(names[:n])[1]) for n in (1, 2, 3, 8)] == [0, 1, 1, 2]  # a quarter at most, one if it can be
+    assert split_names(names, 0)[1] == []
 
 
 def test_folder_keeps_the_held_out_portraits_out_of_training(portraits: Path) -> None:
@@ -59,8 +60,18 @@ def test_folder_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"landmarks\.json"):
         PortraitFolder(tmp_path)
     (tmp_path / "landmarks.json").write_text("{}")
-    with pytest.raises(DataError, match="none of the train portraits"):
+    with pytest.raises(DataError, match=r"of 0 that landmarks\.json lists 0 are there"):
         PortraitFolder(tmp_path)
+
+
+def test_absent_pictures_are_said_and_names_may_have_accents(portraits: Path, caplog: pytest.LogCaptureFixture) -> None:
+    listing = json.loads((portraits / "landmarks.json").read_text())
+    first = sorted(listing)[0]
+    (portraits / first).rename(portraits / "Zoë.png")
+    listing |= {"Zoë.png": listing[first]}
+    (portraits / "landmarks.json").write_text(json.dumps(listing, ensure_ascii=False), encoding="utf-8")
+    assert "Zoë.png" in PortraitFolder(portraits, "all").names
+    assert f"1 of {len(listing)} pictures are not there, {first}" in caplog.text
 
 
 def test_aligned_square_puts_the_landmarks_on_the_template() -> None:

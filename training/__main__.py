@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.machinery
 import importlib.util
+import io
 import sys
 from pathlib import Path
 
@@ -21,6 +22,9 @@ def _pack() -> None:
 
 
 if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a console that lacks a sign shows another
     _pack()
     if sys.argv[1:2] == ["find-landmarks"]:
         sys.exit(importlib.import_module("gpen_pack.training.find_landmarks").main(sys.argv[2:]))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from ..models.loading import read_gpen
 
 FORMAT = 1
 
@@ -25,27 +28,29 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read what :func:`save_checkpoint` wrote, tensors and plain values only.
 
     Raises:
-        CheckpointError: the file is something else.
+        CheckpointError: the file is damaged or something else.
     """
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError, OSError, KeyError) as error:
+        raise CheckpointError(f"{path}: it is damaged or no checkpoint; move it away to start anew") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path}: expected a training checkpoint of format {FORMAT}; weights go with --init")
     return state
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The generator in a ``.safetensors`` file, a checkpoint of ours (its EMA) or a published ``.pth``; float32."""
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
+    """The generator in any file that the pack can load (.safetensors, .pth, .onnx) or in a checkpoint (its EMA).
 
-        weights = load_file(path)
-    else:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-        for wrapper in ("ema", "g_ema", "params_ema", "params", "state_dict"):
-            if isinstance(weights.get(wrapper), dict):
-                weights = weights[wrapper]
-                break
-    return {key: value.float() for key, value in weights.items()}
+    Returns:
+        The published keys, float32, on the CPU.
+
+    Raises:
+        ModelFileError: damaged, or no GPEN.
+        GraphNotUnderstoodError: an ONNX file of another network.
+    """
+    weights, _ = read_gpen(path)
+    return {key: weights[key].float() for key in weights}
 
 
 def export_weights(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 from ..faces.alignment import face_matrices
 from ..faces.templates import template_points
 
+_log = logging.getLogger(__name__)
 HELD_OUT = 64  # portraits that no training may see
 
 
@@ -25,7 +27,8 @@ class DataError(ValueError):
 def split_names(names: list[str], held_out: int = HELD_OUT) -> tuple[list[str], list[str]]:
     """Divide file names into (training, held out) by their sha256 alone: order and machine change nothing."""
     ranked = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
-    held_out = min(held_out, len(names) // 4)  # a handful of portraits still trains
+    few = max(len(names) // 4, min(1, len(names) - 1))  # a handful of portraits still trains
+    held_out = max(0, min(held_out, few))
     return sorted(ranked[held_out:]), sorted(ranked[:held_out])
 
 
@@ -80,11 +83,20 @@ class PortraitFolder:
         listing = folder / "landmarks.json"
         if not listing.is_file():
             raise DataError(f"{listing}: expected a JSON of file name -> five (x, y) points beside the pictures")
-        points = {name: value for name, value in json.loads(listing.read_text()).items() if (folder / name).is_file()}
+        listed = json.loads(listing.read_text(encoding="utf-8"))
+        points = {name: value for name, value in listed.items() if (folder / name).is_file()}
+        if len(points) < len(listed):
+            absent = sorted(set(listed) - set(points))
+            _log.warning(
+                "%s: %d of %d pictures are not there, %s among them", listing, len(absent), len(listed), absent[0]
+            )
         train, held = split_names(list(points), held_out)
         self.names = {"train": train, "held_out": held, "all": sorted(points)}[part]
         if not self.names:
-            raise DataError(f"{folder}: none of the {part} portraits of landmarks.json is there")
+            raise DataError(
+                f"{folder}: no picture for the part {part}: of {len(listed)} that landmarks.json lists "
+                f"{len(points)} are there; two are needed, or one and --held-out 0"
+            )
         self.images = [torch.from_numpy(_read_rgb(folder / name)).permute(2, 0, 1) for name in self.names]
         landmarks = torch.tensor([points[name] for name in self.names], dtype=torch.float64)
         self.matrices = unit_matrices(landmarks, template)

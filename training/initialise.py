@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from ..gpen_arch import GPEN, GPENConfig
+from ..gpen_arch import GPEN, ConfigError, GPENConfig
 
 # a pair sqrt(2)·lrelu(x), sqrt(2)·lrelu(-x), slope 0.2: one convolution reads its difference, 1.2·sqrt(2)·x
 _ENCODED = 1.2 * math.sqrt(2)
@@ -96,21 +96,27 @@ def take_over(net: GPEN, state_dict: dict[str, torch.Tensor]) -> tuple[int, list
         How many tensors were taken, and the names of those that were not.
 
     Raises:
-        ConfigError: ``state_dict`` is not a GPEN's.
-        ValueError: it is of a larger one.
+        ConfigError: ``state_dict`` is not a GPEN's, or is one of another width or a larger size.
     """
     own = net.state_dict()
     source = dict(state_dict)
-    smaller = GPENConfig.from_state_dict(state_dict).in_size
-    levels = int(math.log2(net.config.in_size)) - int(math.log2(smaller))
+    theirs = GPENConfig.from_state_dict(state_dict)
+    levels = int(math.log2(net.config.in_size)) - int(math.log2(theirs.in_size))
+    if levels < 0:
+        raise ConfigError(
+            f"cannot start a {net.config.in_size} px network from one of {theirs.in_size} px; grow, never shrink"
+        )
     if levels > 0:
         source = {_moved(key, levels): value for key, value in source.items()}
         count = len(net.config.levels) - 1
         for i in range(count - levels, count):
             # the level below already gives the whole picture
             net.get_parameter(f"generator.to_rgbs.{i}.conv.weight").zero_()
-    if levels < 0:
-        raise ValueError(f"cannot start a {net.config.in_size} px network from one of {smaller} px; grow, never shrink")
+    if any(key in own and own[key].shape != value.shape for key, value in source.items() if key[:5] != "ecd0."):
+        raise ConfigError(
+            f"the weights to start from are of another width; they fit --narrow {theirs.narrow:g} --channel-multiplier "
+            f"{theirs.channel_multiplier or 1:g} --style-dim {theirs.style_dim} --mapping {theirs.mapping_layers}"
+        )
     taken = [key for key, value in source.items() if key in own and own[key].shape == value.shape]
     for key in taken:
         own[key].copy_(source[key])

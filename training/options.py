@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from ..faces.templates import TEMPLATES
 from .degradation import DegradationRange
 from .losses import LossWeights
 
@@ -27,7 +28,7 @@ class TrainOptions:
     channel_multiplier: float = _option(1.0, "width from 64 px on")
     style_dim: int = _option(256, "width of the style vector")
     mapping: int = _option(4, "layers of the mapping network")
-    template: str = _option("gpen", "alignment template")
+    template: str = _option("gpen", "alignment template", choices=tuple(TEMPLATES))
     license: str = _option("", "written into the weights: under which terms you hand them out")
     held_out: int = _option(64, "portraits that are never trained on")
     batch: int = _option(8, "pictures a step")
@@ -61,7 +62,9 @@ class TrainOptions:
     in_order: float = _option(0.5, "how often damage comes in a camera's order")
     precision: str = _option("bf16", "bf16 or fp32; the weights stay float32", choices=("bf16", "fp32"))
     device: str = _option("auto", "auto, cpu, cuda, …")
-    compile: bool = _option(False, "compile the generator first (wants a C++ compiler); a third faster after minutes")
+    compile: bool = _option(
+        False, "compile networks and losses first (wants a C++ compiler); a third faster, after minutes"
+    )
     threads: int = _option(0, "CPU threads; 0: all")
     seed: int = _option(0, "of everything that is drawn")
     time_budget: float = _option(0.0, "seconds after which this call saves and stops; 0: none")
@@ -90,6 +93,11 @@ class TrainOptions:
         return asdict(self)
 
 
+_LEAST = {
+    "size": 8, "window": 0, "batch": 1, "group": 1, "steps": 1, "mapping": 0, "style_dim": 1, "held_out": 0,
+    "warmup": 1, "log_every": 1, "sheet_every": 0, "r1_every": 1, "adversarial_ramp": 1, "threads": 0, "shrink": 1,
+    "jpeg": 1,
+}  # fmt: skip
 SHAPE_OPTIONS = ("size", "narrow", "channel_multiplier", "style_dim", "mapping", "window")
 
 
@@ -113,6 +121,13 @@ def parse_options(argv: list[str] | None = None) -> TrainOptions:
             choices=option.metadata.get("choices"),
         )
     options = TrainOptions(**vars(parser.parse_args(argv)))
+    for name, least in _LEAST.items():
+        if getattr(options, name) < least:
+            parser.error(f"--{name.replace('_', '-')}: expected {least} or more, got {getattr(options, name)}")
+    for name in ("size", "window"):
+        value = getattr(options, name)
+        if value & (value - 1) or (value and not 8 <= value <= options.size):
+            parser.error(f"--{name}: expected a power of two from 8 to the pictures' size, got {value}")
     if not options.data or not Path(options.data).is_dir():
         parser.error(f"--data: expected a folder of portraits with landmarks.json, got {options.data!r}")
     if options.init and not Path(options.init).is_file():

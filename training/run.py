@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from ..gpen_arch import GPEN, ConfigError
+from ..models import ModelFileError
 from .checkpoint import CheckpointError, export_weights, load_checkpoint, read_weights, save_checkpoint
 from .dataset import CropStream, DataError, PortraitFolder
 from .initialise import compact_config, start_as_copy, take_over
@@ -27,9 +28,11 @@ def main(argv: list[str] | None = None) -> int:
     options = parse_options(argv)
     try:
         trainer = build(options)
-        held_out = PortraitFolder(Path(options.data), "held_out", template=options.template, held_out=options.held_out)
-        train(trainer, held_out)
-    except (DataError, CheckpointError, ConfigError) as error:
+        held_out = options.held_out and PortraitFolder(
+            Path(options.data), "held_out", template=options.template, held_out=options.held_out
+        )
+        train(trainer, held_out or None)
+    except (DataError, CheckpointError, ConfigError, ModelFileError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -39,7 +42,7 @@ def build(options: TrainOptions) -> Trainer:
     """A trainer at the start of a run, or where the run's checkpoint left it.
 
     Raises:
-        DataError, CheckpointError, ConfigError: with what was expected and what came.
+        DataError, CheckpointError, ConfigError, ModelFileError: with what was expected and what came.
     """
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -70,12 +73,25 @@ def build(options: TrainOptions) -> Trainer:
     return trainer
 
 
-def train(trainer: Trainer, validation: PortraitFolder) -> None:
-    """Train until ``steps`` are done, the time budget is spent or somebody interrupts; what was learnt is saved."""
-    options, run = trainer.options, Path(trainer.options.run)
+def train(trainer: Trainer, validation: PortraitFolder | None) -> None:
+    """Train until ``steps`` are done, the time budget is spent or somebody interrupts; what was learnt is saved.
+
+    Without ``validation`` no sheets are written.
+    """
+    run = Path(trainer.options.run)
     run.mkdir(parents=True, exist_ok=True)
     stop: list[int] = []
     usual = {number: signal.signal(number, lambda n, _: stop.append(n)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        _steps(trainer, validation, stop)
+    finally:  # whatever ends it, the steps since the last checkpoint are not lost
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+        save(trainer, run)
+
+
+def _steps(trainer: Trainer, validation: PortraitFolder | None, stop: list[int]) -> None:
+    options, run = trainer.options, Path(trainer.options.run)
     begin = saved = last = time.monotonic()
     sums: dict[str, float] = {}
     count = 0
@@ -91,15 +107,12 @@ def train(trainer: Trainer, validation: PortraitFolder) -> None:
             means = {name: value / count for name, value in sums.items()}
             print(progress_line(trainer, means, now - begin), flush=True)
             sums, count = {}, 0
-        if options.sheet_every and trainer.step % options.sheet_every == 0:
+        if validation and options.sheet_every and trainer.step % options.sheet_every == 0:
             print(inspect(trainer, validation, run / "sheets" / f"step-{trainer.step:06d}.png"), flush=True)
         if now - saved > options.save_every:
             save(trainer, run)
             saved = now
         last = time.monotonic()
-    save(trainer, run)
-    for number, handler in usual.items():
-        signal.signal(number, handler)
 
 
 def progress_line(trainer: Trainer, means: dict[str, float], elapsed: float) -> str:
