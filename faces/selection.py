@@ -102,6 +102,15 @@ def _missing(ranges: Iterable[range], count: int) -> str:
     return ", ".join(dict.fromkeys(parts))
 
 
+def check_selection(select: str, order: str, min_face_px: float) -> tuple[range, ...] | None:
+    """What ``parse_select`` makes of ``select``; ValueError for an unknown order or ``min_face_px`` below 0, too."""
+    if order not in ORDERS:
+        raise ValueError(f"order must be one of {', '.join(ORDERS)}; got {order!r}")
+    if not (min_face_px >= 0 and math.isfinite(min_face_px)):
+        raise ValueError(f"min_face_px must be 0 or more pixels, got {min_face_px}")
+    return parse_select(select)
+
+
 def select_faces(
     faces: Faces,
     select: str = "all",
@@ -120,11 +129,7 @@ def select_faces(
     Returns the faces frame by frame in ``order``, and an entry for everything that was left out.
     Raises ValueError for an unknown order, a bad ``select``, ``min_face_px`` below 0, a mask that does not fit.
     """
-    if order not in ORDERS:
-        raise ValueError(f"order must be one of {', '.join(ORDERS)}; got {order!r}")
-    if not (min_face_px >= 0 and math.isfinite(min_face_px)):
-        raise ValueError(f"min_face_px must be 0 or more pixels, got {min_face_px}")
-    ranges = parse_select(select)
+    ranges = check_selection(select, order, min_face_px)
     user_mask = frame_mask(mask, faces.frame_count)
 
     large_enough = faces.sizes >= min_face_px - 1e-6  # the fit's own rounding

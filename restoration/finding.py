@@ -21,6 +21,7 @@ from ..faces import (
     faces_mask,
     select_faces,
 )
+from ..faces.selection import check_selection, frame_mask
 from .callbacks import CheckCancel, OnProgress, never_cancelled, no_progress
 from .checks import check_finite, check_fraction, check_images
 from .report import FaceNote, Report
@@ -100,13 +101,19 @@ def find_faces(
     """The chosen faces of all frames, frame by frame in the chosen order; the others go into the report."""
     check_images(images, "image")
     check_fraction(threshold, "threshold")
+    # before the first frame: to detect the faces of a video takes minutes
+    check_selection(select, order, min_face_px)
+    frame_mask(mask, len(images))
+    _check_frames(images, "image", check_cancel)
+    if original_image is not None:
+        check_images(original_image, "original_image")
+        _check_frames(original_image, "original_image", check_cancel)  # NaN would count as changed, or as unchanged
     report.frames = len(images)
     report.detector = {"name": detector.name, "provider": detector.provider}
     asked = _AskedBetweenPasses(detector, check_cancel)
     found = []
     for index in range(len(images)):
         check_cancel()
-        check_finite(images[index], f"image, frame {index}")
         with report.stage("detect"):
             found.append(detect_faces(images[index : index + 1], asked, threshold, template))
         on_progress(index + 1, len(images), None)
@@ -114,15 +121,18 @@ def find_faces(
     report.faces_found = len(faces)
     report.dropped = faces.dropped
     if original_image is not None:
-        check_images(original_image, "original_image")
-        for index in range(len(original_image)):  # NaN would count as changed, or as unchanged, without a word
-            check_finite(original_image[index], f"original_image, frame {index}")
         with report.stage("compare", images.device):
             faces, unchanged = changed_faces(faces, images, original_image)
         note_skipped(report, unchanged)
     faces, skipped = select_faces(faces, select, order, min_face_px, mask)
     note_skipped(report, skipped)
     return faces
+
+
+def _check_frames(images: torch.Tensor, name: str, check_cancel: CheckCancel) -> None:
+    for index in range(len(images)):
+        check_cancel()
+        check_finite(images[index], f"{name}, frame {index}")
 
 
 class _AskedBetweenPasses:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +93,10 @@ class SquareDetector:
 
     name = "squares"
     provider = "test"
+    calls = 0  # of all of them together
 
     def detect(self, image: np.ndarray, threshold: float) -> Detections:
+        SquareDetector.calls += 1
         from gpen_pack.faces import TEMPLATES
 
         blue = (image[..., 2] > 200) & (image[..., 0] < 60)
@@ -166,6 +168,12 @@ def load(nodes: dict[str, Any], name: str) -> Any:
 @pytest.fixture(name="picture")
 def _picture() -> Any:
     return picture
+
+
+@pytest.fixture
+def detector_calls() -> Callable[[], int]:
+    """How often a detector has run so far."""
+    return lambda: SquareDetector.calls
 
 
 @pytest.fixture(name="defaults")

@@ -53,14 +53,45 @@ def good(nodes: Any, model_file: str, picture: Any, run: Any, load: Any) -> dict
 
 @pytest.mark.parametrize("how", BROKEN)
 @pytest.mark.parametrize(("node", "socket"), SOCKETS)
-def test_a_broken_value_is_named(nodes: Any, good: Any, run: Any, node: str, socket: str, how: str) -> None:
+def test_a_broken_value_is_named(
+    nodes: Any, good: Any, run: Any, detector_calls: Any, node: str, socket: str, how: str
+) -> None:
     given = good[node]
     run(nodes[node], **given)
+    before = detector_calls()
     with pytest.raises((TypeError, ValueError)) as caught:
         run(nodes[node], **{**given, socket: BROKEN[how](given[socket])})
+    assert detector_calls() == before, "the mistake was noticed after a frame had been looked at"
     sentence = str(caught.value)
     assert sentence.startswith(socket), f"the sentence does not name {socket}: {sentence}"
     assert "\n" not in sentence and len(sentence) > len(socket) + 20
+
+
+@pytest.mark.parametrize("node", ["GPENFaceDetect", "GPENRestoreImage"])
+@pytest.mark.parametrize(
+    ("widget", "value"),
+    [("select", "the tall one"), ("order", "sideways"), ("min_face_px", -1), ("threshold", 2), ("template", "ffhp")],
+)
+def test_a_wrong_setting_is_named(
+    nodes: Any, good: Any, run: Any, detector_calls: Any, node: str, widget: str, value: Any
+) -> None:
+    before = detector_calls()
+    with pytest.raises(ValueError, match=f"{widget}.*{value}"):
+        run(nodes[node], **{**good[node], widget: value})
+    assert detector_calls() == before
+
+
+@pytest.mark.parametrize("node", ["GPENFaceDetect", "GPENRestoreImage"])
+@pytest.mark.parametrize("socket", ["image", "original_image", "mask"])
+def test_the_last_frame_is_looked_at_before_the_first_is_worked_on(
+    nodes: Any, good: Any, run: Any, detector_calls: Any, node: str, socket: str
+) -> None:
+    given = {**good[node], socket: good[node][socket].clone()}
+    given[socket][-1, 5] = float("nan")
+    before = detector_calls()
+    with pytest.raises(ValueError, match=f"^{socket}"):
+        run(nodes[node], **given)
+    assert detector_calls() == before
 
 
 def test_the_broken_values_cover_every_socket(nodes: Any, model_file: str) -> None:
