@@ -9,7 +9,7 @@ from .crop import crop_faces, crop_size_for
 from .detection import detect_faces
 from .detector import Detections, Detector
 from .frame_matching import match_frames
-from .masks import MASK_SHAPES, check_mask_shape, faces_mask, fit_mask
+from .masks import MASK_SHAPES, UserMask, check_mask_shape, faces_mask
 from .paste import paste_faces, paste_into
 from .selection import ORDERS, parse_select, select_faces
 from .skipped import Skipped
@@ -25,6 +25,7 @@ __all__ = [
     "Detector",
     "Faces",
     "Skipped",
+    "UserMask",
     "blend_faces",
     "changed_faces",
     "check_mask_shape",
@@ -32,7 +33,6 @@ __all__ = [
     "crop_size_for",
     "detect_faces",
     "faces_mask",
-    "fit_mask",
     "fit_similarity",
     "match_color",
     "match_frames",

@@ -165,23 +165,39 @@ def add_weights(total: Tensor, weights: Tensor) -> None:
     total.add_((1 - total).mul_(weights))
 
 
-def fit_mask(mask: Tensor | None, frame_count: int, image_size: tuple[int, int]) -> Tensor | None:
-    """The user's mask as (1 or frame_count, H, W) float32 in 0 … 1, resized to the frames; None where it is absent.
+@dataclass
+class UserMask:
+    """The user's mask over the frames of a batch, resized one frame at a time: all at once would be another batch."""
 
-    Args:
-        mask: (h, w) or (1 or N, h, w) of any size, covering the frame edge to edge. LoadImage's all-zero 64×64, and
-            None, count as absent.
+    _given: Tensor  # (1 or N, h, w)
+    _image_size: tuple[int, int]
+    _only: Tensor | None = None  # what one mask for all frames becomes
 
-    Raises:
-        ValueError: another shape or number of frames, or values that are not finite.
-    """
-    given = frame_mask(mask, frame_count)
-    if given is None:
-        return None
-    mask = given.detach().to(torch.float32)
-    if not bool(torch.isfinite(mask.sum())):
-        raise ValueError("mask: expected values in 0 … 1, got some that are not finite (NaN or infinity)")
-    if tuple(mask.shape[1:]) != tuple(image_size):
-        # shrinking averages; both directions keep zeros zero
-        mask = F.interpolate(mask[:, None], size=tuple(image_size), mode="bilinear", antialias=True)[:, 0]
-    return mask.clamp(0, 1)
+    @classmethod
+    def of(cls, mask: Tensor | None, frame_count: int, image_size: tuple[int, int]) -> UserMask | None:
+        """None where the mask is absent.
+
+        Args:
+            mask: (h, w) or (1 or N, h, w) of any size, covering the frame edge to edge. LoadImage's all-zero 64×64, and
+                None, count as absent.
+
+        Raises:
+            TypeError, ValueError: see :func:`frame_mask`.
+        """
+        given = frame_mask(mask, frame_count)
+        return None if given is None else cls(given.detach(), (int(image_size[0]), int(image_size[1])))
+
+    def frame(self, index: int) -> Tensor:
+        """(H, W) float32 in 0 … 1, on the mask's device; not to be written to."""
+        if len(self._given) > 1:
+            return self._fitted(self._given[index])
+        if self._only is None:
+            self._only = self._fitted(self._given[0])
+        return self._only
+
+    def _fitted(self, mask: Tensor) -> Tensor:
+        mask = mask.to(torch.float32)
+        if tuple(mask.shape) != self._image_size:
+            # shrinking averages; both directions keep zeros zero
+            mask = F.interpolate(mask[None, None], size=self._image_size, mode="bilinear", antialias=True)[0, 0]
+        return mask.clamp(0, 1)

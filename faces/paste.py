@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .collection import Faces
-from .masks import FaceMask, add_weights, check_mask_shape, fit_mask
+from .masks import FaceMask, UserMask, add_weights, check_mask_shape
 from .memory import copied_pictures
 from .resample import warp
 
@@ -47,12 +47,12 @@ def paste_faces(
     if not len(faces):
         return images.detach().to(torch.float32), weights
     _check(faces, restored, feather, mask_shape)
-    frame_masks = fit_mask(mask, images.shape[0], faces.image_size)
+    user_mask = UserMask.of(mask, images.shape[0], faces.image_size)
     result = copied_pictures(images)
     for frame in faces.frame_indices.unique().tolist():
         own = (faces.frame_indices == frame).nonzero().flatten()
-        user_mask = None if frame_masks is None else frame_masks[min(frame, len(frame_masks) - 1)]
-        _paste(result[frame], weights[frame], faces, restored, own.tolist(), feather, mask_shape, user_mask)
+        own_mask = None if user_mask is None else user_mask.frame(frame)
+        _paste(result[frame], weights[frame], faces, restored, own.tolist(), feather, mask_shape, own_mask)
     return result, weights
 
 
@@ -90,9 +90,9 @@ def paste_into(
     if not len(faces):
         return
     _check(faces, restored, feather, mask_shape)
-    masks = fit_mask(user_mask, 1, faces.image_size)
-    own = list(range(len(faces)))
-    _paste(frame, frame_mask, faces, restored, own, feather, mask_shape, None if masks is None else masks[0])
+    given = UserMask.of(user_mask, 1, faces.image_size)
+    own_mask = None if given is None else given.frame(0)
+    _paste(frame, frame_mask, faces, restored, list(range(len(faces))), feather, mask_shape, own_mask)
 
 
 def _check(faces: Faces, restored: Tensor, feather: float, mask_shape: str) -> None:

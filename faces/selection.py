@@ -72,7 +72,8 @@ def frame_mask(mask: Tensor | None, frame_count: int) -> Tensor | None:
         raise ValueError(
             f"mask must have one frame, or as many as the image: expected 1 or {frame_count}, got {len(mask)}"
         )
-    if not torch.isfinite(mask.sum(dtype=torch.float32)):
+    # frame by frame: the sum of a narrower type makes a wide copy
+    if not all(torch.isfinite(frame.sum(dtype=torch.float32)) for frame in mask):
         raise ValueError("mask must have values in 0…1, got some that are not finite (NaN or infinity)")
     return mask
 

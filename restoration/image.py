@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from ..faces import Detector, Faces, check_mask_shape, crop_faces, fit_mask, paste_into
+from ..faces import Detector, Faces, UserMask, check_mask_shape, crop_faces, paste_into
 from ..faces.memory import new_pictures
 from ..models import Restorer
 from .callbacks import CheckCancel, FreeMemory, OnProgress, never_cancelled, no_progress
@@ -107,7 +107,7 @@ def restore_image(
     channels = max(image.shape[3], canvas.shape[3])  # an upscaler drops alpha, and this brings it back
     result = new_pictures(len(image), *size, channels, device=image.device)
     weights = image.new_zeros((len(image), *size), dtype=torch.float32)
-    user_mask = fit_mask(mask, len(image), size) if mask is not None else None
+    user_mask = UserMask.of(mask, len(image), size)
     side = restorer.config.in_size if crop_size == "auto" else int(crop_size)
     ladder = Ladder(restorer, report, free_memory, rungs, check_cancel)
     if len(faces):
@@ -120,6 +120,7 @@ def restore_image(
             if channels > canvas.shape[3]:
                 result[index, :, :, 3:] = enlarge(image[index, :, :, 3:], size)
         own = faces.of_frame(index)
+        own_mask = None if user_mask is None or not len(own) else user_mask.frame(index)
         start = 0
         while start < len(own):
             check_cancel()
@@ -136,7 +137,7 @@ def restore_image(
             with report.stage("paste", result.device):
                 paste_into(
                     result[index], weights[index], batch.scaled_to(size), restored, feather, mask_shape,
-                    user_mask=None if user_mask is None else user_mask[min(index, len(user_mask) - 1)],
+                    user_mask=own_mask,
                 )  # fmt: skip
             done += len(batch)
             on_progress(_DETECTING + (_STEPS - _DETECTING) * done // len(faces), _STEPS, restored[-1])

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from ..faces import Faces, check_mask_shape, fit_mask, paste_into
+from ..faces import Faces, UserMask, check_mask_shape, paste_into
 from ..faces.memory import copied_pictures
 from .callbacks import CheckCancel, OnProgress, never_cancelled, no_progress
 from .checks import check_finite, check_fraction, check_images
@@ -59,19 +59,18 @@ def paste(
             )
         for index in range(len(restored)):
             check_finite(restored[index], f"restored, face {index}")
-    user_masks = fit_mask(mask, len(image), faces.image_size) if mask is not None and len(faces) else None
+    user_mask = UserMask.of(mask, len(image), faces.image_size) if len(faces) else None
     pasted = copied_pictures(image) if len(faces) else image.detach().to(torch.float32).contiguous()
     weights = torch.zeros(image.shape[:3], device=image.device)
     for index in range(len(image)):
         check_cancel()
         check_finite(image[index], f"image, frame {index}")
         own = (faces.frame_indices == index).nonzero().flatten()
-        user_mask = None if user_masks is None else user_masks[min(index, len(user_masks) - 1)]
         if len(own):
             with report.stage("paste", image.device):
                 paste_into(
                     pasted[index], weights[index], faces[own], restored[own.to(restored.device)], feather, mask_shape,
-                    user_mask=user_mask,
+                    user_mask=None if user_mask is None else user_mask.frame(index),
                 )  # fmt: skip
         on_progress(index + 1, len(image), None)
     note_faces(report, faces, "restored")

@@ -13,7 +13,7 @@ resource = pytest.importorskip("resource", reason="peak memory is read with it; 
 
 PROGRAM = """
 import importlib.machinery, importlib.util, json, resource, sys
-root, frames, height, width = sys.argv[1], *map(int, sys.argv[2:])
+root, masked, frames, height, width = sys.argv[1], sys.argv[2] == "True", *map(int, sys.argv[3:])
 import numpy as np, torch
 torch.set_num_threads(1)
 spec = importlib.machinery.ModuleSpec("gpen_pack", None, is_package=True)
@@ -37,21 +37,24 @@ def peak():
 restore_image(torch.rand(1, height, width, 3), restorer, Fixed())   # what is needed once
 image = torch.full((frames, height, width, 3), 0.5)
 image[:, ::2] = 0.25
-done = restore_image(image, restorer, Fixed())
-assert done.report.faces_restored == frames and done.mask.amax((1, 2)).min() == 1
-print(json.dumps({"peak": peak(), "needed": image.nbytes + done.image.nbytes + done.mask.nbytes}))
+mask = torch.ones(frames, height // 2, width // 2) if masked else None   # of another size, so that it is resized
+done = restore_image(image, restorer, Fixed(), mask=mask)
+assert done.report.faces_restored == frames and done.mask.amax((1, 2)).min() > 0.999
+needed = image.nbytes + done.image.nbytes + done.mask.nbytes + (mask.nbytes if masked else 0)
+print(json.dumps({"peak": peak(), "needed": needed}))
 """
 
 
-def measured(root: Path, frames: int, height: int, width: int) -> dict[str, int]:
-    command = [sys.executable, "-c", PROGRAM, str(root), *map(str, (frames, height, width))]
+def measured(root: Path, masked: bool, frames: int, height: int, width: int) -> dict[str, int]:
+    command = [sys.executable, "-c", PROGRAM, str(root), *map(str, (masked, frames, height, width))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
 
 
-def test_memory_grows_with_input_and_output_only(root: Path) -> None:
-    few, many = measured(root, 4, 360, 640), measured(root, 44, 360, 640)
+@pytest.mark.parametrize("masked", [False, True])
+def test_memory_grows_with_input_and_output_only(root: Path, masked: bool) -> None:
+    few, many = measured(root, masked, 4, 360, 640), measured(root, masked, 44, 360, 640)
     growth, needed = many["peak"] - few["peak"], many["needed"] - few["needed"]
-    assert needed == 40 * 360 * 640 * 7 * 4
+    assert needed == 40 * 360 * 640 * (7 * 4 + masked)
     assert growth < needed * 1.1 + 8e6, f"40 frames took {growth / 1e6:.0f} MB, input and output {needed / 1e6:.0f} MB"

@@ -9,7 +9,7 @@ import pytest
 import torch
 from gpen_pack.faces.alignment import apply_affine
 from gpen_pack.faces.collection import Faces
-from gpen_pack.faces.masks import MASK_SHAPES, FaceMask, add_weights, check_mask_shape, faces_mask, fit_mask
+from gpen_pack.faces.masks import MASK_SHAPES, FaceMask, UserMask, add_weights, check_mask_shape, faces_mask
 from gpen_pack.faces.shapes import face_shape
 from gpen_pack.faces.templates import TEMPLATES
 
@@ -171,34 +171,47 @@ def test_union_never_loses_a_weight() -> None:
     assert total.tolist() == [0, pytest.approx(1e-12), 0.75, 1]
 
 
+def fitted(mask: torch.Tensor, frame_count: int, size: tuple[int, int], index: int = 0) -> torch.Tensor:
+    user_mask = UserMask.of(mask, frame_count, size)
+    assert user_mask is not None
+    return user_mask.frame(index)
+
+
 def test_users_mask_is_fitted_edge_to_edge() -> None:
     mask = torch.zeros(1, 10, 20)
     mask[:, :, 10:] = 1
-    fitted = fit_mask(mask, 3, (40, 80))
-    assert fitted is not None
-    assert fitted.shape == (1, 40, 80)
-    assert (fitted[0, :, :38] == 0).all()
-    assert (fitted[0, :, 42:] == 1).all()
-    assert fitted[0].mean() == pytest.approx(0.5, abs=0.01)
-    small = fit_mask(fitted, 3, (4, 8))
-    assert small is not None
-    assert torch.allclose(small[0, 0], torch.tensor([0.0] * 4 + [1.0] * 4), atol=0.15)
+    large = fitted(mask, 3, (40, 80))
+    assert large.shape == (40, 80)
+    assert (large[:, :38] == 0).all()
+    assert (large[:, 42:] == 1).all()
+    assert large.mean() == pytest.approx(0.5, abs=0.01)
+    small = fitted(large, 3, (4, 8))
+    assert torch.allclose(small[0], torch.tensor([0.0] * 4 + [1.0] * 4), atol=0.15)
+
+
+def test_every_frame_has_its_own_mask_or_all_have_one() -> None:
+    masks = torch.rand(3, 10, 20)
+    user_mask = UserMask.of(masks, 3, (5, 10))
+    assert user_mask is not None
+    assert all(torch.equal(user_mask.frame(i), fitted(masks[i], 1, (5, 10))) for i in (2, 0, 1))
+    one = UserMask.of(masks[0], 3, (5, 10))
+    assert one is not None
+    assert one.frame(2) is one.frame(0), "one mask for all frames is resized once"
+    assert torch.equal(one.frame(0), user_mask.frame(0))
 
 
 def test_load_images_empty_mask_is_absent() -> None:
-    assert fit_mask(None, 2, (8, 8)) is None
-    assert fit_mask(torch.zeros(1, 64, 64), 2, (100, 100)) is None
-    assert fit_mask(torch.zeros(64, 64), 2, (100, 100)) is None
-    black = fit_mask(torch.zeros(1, 65, 64), 2, (100, 100))
-    assert black is not None
-    assert not black.any()
+    assert UserMask.of(None, 2, (8, 8)) is None
+    assert UserMask.of(torch.zeros(1, 64, 64), 2, (100, 100)) is None
+    assert UserMask.of(torch.zeros(64, 64), 2, (100, 100)) is None
+    assert not fitted(torch.zeros(1, 65, 64), 2, (100, 100)).any()
+    half = torch.cat((torch.zeros(1, 64, 64), torch.ones(1, 64, 64)))
+    assert not fitted(half, 2, (100, 100)).any(), "a black frame among others is a black frame"
 
 
 def test_bad_masks_are_refused() -> None:
     with pytest.raises(ValueError, match="expected 1 or 2, got 3"):
-        fit_mask(torch.ones(3, 8, 8), 2, (8, 8))
+        UserMask.of(torch.ones(3, 8, 8), 2, (8, 8))
     with pytest.raises(ValueError, match="not finite"):
-        fit_mask(torch.full((1, 8, 8), float("nan")), 2, (8, 8))
-    out_of_range = fit_mask(torch.tensor([[[-1.0, 2.0]]]), 1, (1, 2))
-    assert out_of_range is not None
-    assert out_of_range.tolist() == [[[0, 1]]]
+        UserMask.of(torch.full((1, 8, 8), float("nan")), 2, (8, 8))
+    assert fitted(torch.tensor([[[-1.0, 2.0]]]), 1, (1, 2)).tolist() == [[0, 1]]
