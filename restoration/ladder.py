@@ -16,7 +16,14 @@ _log = logging.getLogger(__name__)
 # values for every pixel of the output's side, once and for every face, and bytes of a value beside the activations':
 # above what the fast engine holds at 256 to 2048 px on an accelerator, by a margin for the convolutions' own needs
 _FIXED, _PER_FACE, _FLOAT32_SHARE = 272_000, 75_000, 0.3
-_SAID = ("out of memory", "can't allocate memory", "failed to allocate memory", "cannot allocate memory")
+_SAID = (
+    "out of memory",
+    "can't allocate memory",
+    "failed to allocate memory",
+    "cannot allocate memory",
+    "status_alloc_failed",  # cuBLAS, cuDNN, hipBLAS
+    "not enough gpu video memory",  # DirectML
+)
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,15 @@ def test_other_errors_pass() -> None:
         (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried"), True),
         (RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"), True),
         (RuntimeError("BFCArena: Failed to allocate memory for requested buffer of size 512"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (
+            RuntimeError(
+                "Could not allocate tensor with 16777216 bytes. There is not enough GPU video memory available!"
+            ),
+            True,
+        ),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), False),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
         (ValueError("shape"), False),
     ],
