@@ -16,6 +16,7 @@ _log = logging.getLogger(__name__)
 # values for every pixel of the output's side, once and for every face, and bytes of a value beside the activations':
 # above what the fast engine holds at 256 to 2048 px on an accelerator, by a margin for the convolutions' own needs
 _FIXED, _PER_FACE, _FLOAT32_SHARE = 272_000, 75_000, 0.3
+_SMALLEST = 256  # px, of the published models
 _SAID = (
     "out of memory",
     "can't allocate memory",
@@ -71,6 +72,7 @@ class Ladder:
         self._check_cancel = check_cancel
         self._rungs = list(rungs)
         self._tried: list[str] = []
+        self._ran: list[tuple[str, torch.dtype]] = []  # kind of device and precision of all that was tried
         self._said = ""
 
     def prepare(self, faces: int) -> None:
@@ -108,6 +110,7 @@ class Ladder:
     def _step_down(self, faces: int) -> None:
         was = f"{self.restorer.provider}, {faces} at once"
         self._tried.append(was)
+        self._ran.append((self.restorer.device.type, self.restorer.dtype))
         if faces > 1:
             self.batch_size = faces // 2
             self._tell(was, f"{self.batch_size} at once")
@@ -128,9 +131,21 @@ class Ladder:
         size, gigabytes = self.restorer.config.out_size, working_bytes(self.restorer) / 1e9
         return (
             f"{self.restorer.name}: out of memory with one face of {size} px, which needs about {gigabytes:.1f} GB "
-            f"beside the weights (tried: {'; '.join(self._tried)}; {self._said}). Choose precision "
-            "bf16 or a smaller model, switch cpu_fallback on, or free memory by unloading other models."
+            f"beside the weights (tried: {'; '.join(self._tried)}; {self._said}). To go on, {self._ways_out()}."
         )
+
+    def _ways_out(self) -> str:
+        """What has not been tried and would help."""
+        ways = []
+        accelerated = {dtype for device, dtype in self._ran if device != "cpu"}
+        if accelerated == {torch.float32} and self.restorer.module is not None:
+            ways.append("choose precision bf16")
+        if self.restorer.config.out_size > _SMALLEST:
+            ways.append("choose a smaller model")
+        if all(device != "cpu" for device, _ in self._ran):
+            ways.append("let the CPU do it (cpu_fallback, or --device cpu)")
+        ways.append("free memory by unloading other models")
+        return f"{', '.join(ways[:-1])} or {ways[-1]}" if len(ways) > 1 else ways[0]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -13,7 +13,7 @@ from gpen_pack.restoration.ladder import Ladder
 class Narrow:
     """A restorer that runs out of memory above a number of faces at once."""
 
-    module = None
+    module = torch.nn.Identity()
     path = None
     template = "gpen"
     warnings = ()
@@ -23,7 +23,8 @@ class Narrow:
     class config:
         in_size = out_size = 32
 
-    def __init__(self, fits: int, name: str = "wide", batch_size: int = 8) -> None:
+    def __init__(self, fits: int, name: str = "wide", batch_size: int = 8, **other: Any) -> None:
+        self.__dict__.update(other)
         self.fits, self.name, self.batch_size = fits, name, batch_size
         self.provider = f"test {name}"
         self.calls: list[int] = []
@@ -60,9 +61,35 @@ def test_then_precision_then_cpu() -> None:
     assert done.report.to_dict()["model"]["provider"] == "test cpu", "the report names what really ran"
 
 
-def test_the_floor_raises_with_advice() -> None:
-    with pytest.raises(OutOfMemoryError, match=r"out of memory with one face of 32 px.*bf16.*cpu_fallback"):
-        restore_crops(crops(1), Narrow(0))  # type: ignore[arg-type]
+class Large:
+    in_size, out_size = 32, 2048
+
+
+GPU, HALF = torch.device("xpu"), torch.bfloat16
+BF16, SMALLER, CPU, UNLOAD = "precision bf16", "smaller model", "cpu_fallback", "unloading other models"
+
+
+@pytest.mark.parametrize(
+    ("tried", "offered"),
+    [
+        ([{"device": GPU, "config": Large}], {BF16, SMALLER, CPU, UNLOAD}),
+        ([{"device": GPU}], {BF16, CPU, UNLOAD}),
+        ([{"device": GPU, "module": None, "config": Large}], {SMALLER, CPU, UNLOAD}),
+        ([{"device": GPU, "dtype": HALF, "config": Large}], {SMALLER, CPU, UNLOAD}),
+        ([{"device": GPU}, {"device": GPU, "dtype": HALF}], {CPU, UNLOAD}),
+        ([{"device": GPU}, {}], {BF16, UNLOAD}),
+        ([{"device": GPU}, {"device": GPU, "dtype": HALF}, {}], {UNLOAD}),
+        ([{"config": Large}], {SMALLER, UNLOAD}),
+        ([{}], {UNLOAD}),
+    ],
+)
+def test_the_floor_raises_with_advice_that_was_not_followed_yet(tried: list[dict[str, Any]], offered: set[str]) -> None:
+    restorers = [Narrow(0, **how) for how in tried]
+    rungs = [Rung("otherwise", lambda restorer=restorer: restorer) for restorer in restorers[1:]]  # type: ignore[misc]
+    with pytest.raises(OutOfMemoryError, match=r"out of memory with one face of \d+ px") as caught:
+        restore_crops(crops(1), restorers[0], rungs=rungs)  # type: ignore[arg-type]
+    sentence = str(caught.value)
+    assert {way for way in (BF16, SMALLER, CPU, UNLOAD) if way in sentence.split("To go on")[1]} == offered
 
 
 def test_rungs_are_not_built_before_they_are_needed() -> None:

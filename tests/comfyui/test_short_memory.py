@@ -48,5 +48,4 @@ def test_the_floor_is_an_error_with_advice(comfyui: Any, photo: str) -> None:
         comfyui.run(short(photo, 0, "fp32", 2))
     sentence = str(caught.value)
     assert "out of memory with one face of 64 px" in sentence and "CUDA out of memory" in sentence
-    for way_out in ("bf16", "smaller model", "cpu_fallback", "unloading other models"):
-        assert way_out in sentence
+    assert sentence.rstrip().endswith("To go on, free memory by unloading other models."), "what cannot help is offered"
