@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .alignment import apply_affine, invert_affine
 from .collection import Faces
+from .resizing import resize_planes
 from .selection import frame_mask
 from .shapes import ELLIPSE, Shape, face_shape
 
@@ -199,5 +199,5 @@ class UserMask:
         mask = mask.to(torch.float32)
         if tuple(mask.shape) != self._image_size:
             # shrinking averages; both directions keep zeros zero
-            mask = F.interpolate(mask[None, None], size=self._image_size, mode="bilinear", antialias=True)[0, 0]
+            mask = resize_planes(mask[None, None], self._image_size, "bilinear")[0, 0]
         return mask.clamp(0, 1)

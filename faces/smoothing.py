@@ -6,9 +6,9 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from .filtering import reflect
+from .resizing import resize_planes
 
 LARGEST_SIGMA = 12.0  # pixels; what is smoother than this is computed on a smaller grid, which changes under 0.1 %
 BLOCK = 64  # outputs per small matrix product: band matrices are far quicker than convolutions on a CPU
@@ -25,8 +25,7 @@ def resize_square(image: Tensor, size: int) -> Tensor:
     if tuple(image.shape[:2]) == (size, size):
         return image
     planes = image.permute(2, 0, 1)[None]  # [1,C,S,S]
-    planes = functional.interpolate(planes, size=(size, size), mode="bicubic", antialias=True, align_corners=False)
-    return planes[0].permute(1, 2, 0)
+    return resize_planes(planes, (size, size), "bicubic")[0].permute(1, 2, 0)
 
 
 def filter_rows(planes: Tensor, taps: Tensor) -> Tensor:
