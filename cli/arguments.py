@@ -83,7 +83,8 @@ def add_restore_arguments(parser: argparse.ArgumentParser) -> None:
                        help="a model file, its name in a model folder, or builtin (default: the largest GPEN model "
                             "that is found, else builtin)")  # fmt: skip
     model.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, …")
-    model.add_argument("--precision", choices=PRECISIONS, default="auto", help="what the network computes in")
+    model.add_argument("--precision", choices=PRECISIONS, default="auto",
+                       help="what the network computes in; auto is fp32")  # fmt: skip
     model.add_argument("--onnxruntime", action="store_true",
                        help="run an .onnx model in ONNX Runtime, also where its weights can be read")  # fmt: skip
 

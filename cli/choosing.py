@@ -34,7 +34,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_dtype(precision: str) -> torch.dtype | None:
-    """None for ``auto``: the loader knows what is best for the device."""
+    """None for ``auto``, which the loader takes for float32."""
     import torch
 
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)

@@ -49,7 +49,8 @@ def load_gpen(
     Args:
         path_or_name: a file; a file name, or a name without its extension, in one of the folders; "builtin".
         device: where it is to run.
-        dtype: what it is to compute in; None: `best_dtype` of the device that it runs on.
+        dtype: what it is to compute in; None: float32, for half precisions change the result. ONNX Runtime computes in
+            what the file was exported in.
         folders: searched before our own models folder.
         runs_on: where the module will be moved to before it runs, if not ``device``. A session of ONNX Runtime cannot
             be moved, so it is opened there.
@@ -66,7 +67,7 @@ def load_gpen(
     onnx = sniff_format(path) == "onnx"
     if onnxruntime and not onnx:
         raise ModelFileError(path, "ONNX Runtime cannot run it: it is no ONNX file", "leave ONNX Runtime out")
-    wanted = dtype or best_dtype(target)
+    wanted = dtype or torch.float32
     # a node calls this inside inference_mode, whose tensors could neither be moved nor copied by other threads
     with torch.inference_mode(False):
         found: tuple[str, ...] = ()
@@ -148,12 +149,6 @@ def read_gpen(path: Path) -> tuple[Mapping[str, torch.Tensor], GPENConfig]:
         raise ModelFileError(path, str(error), remedy) from error
     check_finite(path, own)
     return own, config
-
-
-def best_dtype(device: torch.device) -> torch.dtype:
-    """What to compute in where nobody asked: float32 everywhere, for half precisions change the result."""
-    del device  # kept in the signature: a fast engine may prefer bfloat16 on CUDA
-    return torch.float32
 
 
 def size_contradiction(path: Path, config: Sizes) -> str:

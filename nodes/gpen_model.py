@@ -53,9 +53,11 @@ class GpenModel:
     def rungs(self) -> list[Rung]:
         """What may be tried where one face does not fit, gentlest first. Made when needed, kept for the next run."""
         rungs = []
+        if self._on_cpu():  # bf16 saves little there, and is slow on a processor without it
+            return rungs
         if self.precision == "auto" and self.patcher is not None and self.restorer.dtype == torch.float32:
-            rungs.append(self._rung("in bf16", lambda: read_model(self.path, "bf16", on_cpu=self._on_cpu())))
-        if self.cpu_fallback and not self._on_cpu():
+            rungs.append(self._rung("in bf16", lambda: read_model(self.path, "bf16")))
+        if self.cpu_fallback:
             rungs.append(self._rung("on the CPU", lambda: read_model(self.path, "auto", on_cpu=True)))
         return rungs
 

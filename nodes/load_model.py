@@ -37,8 +37,8 @@ class GPENModelLoader:
                 "precision": inputs.combo(
                     inputs.PRECISIONS,
                     "auto",
-                    "auto takes what is best on the device. bf16 halves the memory; fp16 too, and is repeated in a "
-                    "wider type where it overflows.",
+                    "auto is fp32, and bf16 where a GPU's memory does not suffice for one face. bf16 halves the "
+                    "memory; fp16 too, and is repeated in a wider type where it overflows.",
                 ),
                 "device": inputs.combo(inputs.DEVICES, "auto", "auto is ComfyUI's own device."),
                 "cpu_fallback": (

@@ -49,6 +49,8 @@ def test_names_of_choices_and_folders_are_left_as_they_are(root: Path, language:
     assert "all" in found["GPENRestoreImage"]["inputs"]["select"]["tooltip"]
     assert "0-2" in found["GPENFaceDetect"]["inputs"]["select"]["tooltip"]
     assert "models/gpen" in found["GPENModelLoader"]["inputs"]["model_name"]["tooltip"]
+    for choice in ("auto", "fp32", "bf16", "fp16"):
+        assert choice in found["GPENModelLoader"]["inputs"]["precision"]["tooltip"]
     for choice in ("linear", "detail"):
         assert choice in found["GPENFaceRestore"]["inputs"]["blend_mode"]["tooltip"]
     assert "ORIGINAL_IMAGE" in found["GPENRestoreImage"]["inputs"]["original_image"]["tooltip"]

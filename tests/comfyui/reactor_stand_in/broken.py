@@ -85,6 +85,7 @@ class ShortOfMemory:
     def execute(self, gpen_model: Any, fits: int) -> tuple[Any]:
         """A copy, for ComfyUI keeps the model that it was given."""
         model = copy.copy(gpen_model)
+        model._on_cpu = lambda: False  # a CPU has no narrower way
         model.restorer = copy.copy(gpen_model.restorer)
         restore = model.restorer.restore
 
