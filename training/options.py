@@ -94,7 +94,7 @@ class TrainOptions:
 
 
 _LEAST = {
-    "size": 8, "window": 0, "batch": 1, "group": 1, "steps": 1, "mapping": 0, "style_dim": 1, "held_out": 0,
+    "size": 32, "window": 0, "batch": 1, "group": 1, "steps": 1, "mapping": 0, "style_dim": 1, "held_out": 0,
     "warmup": 1, "log_every": 1, "sheet_every": 0, "r1_every": 1, "adversarial_ramp": 1, "threads": 0, "shrink": 1,
     "jpeg": 1,
 }  # fmt: skip
