@@ -40,6 +40,7 @@ class Shape:
 
 
 @functools.cache
+@torch.inference_mode(False)  # what is kept must outlive a host's inference mode
 def _sides(power: float) -> Tensor:
     """(P, 4) float64: how far each point of a superellipse with all radii 1 lies along left, right, up and down.
 

@@ -10,7 +10,7 @@ import torch
 from gpen_pack.faces.alignment import apply_affine
 from gpen_pack.faces.collection import Faces
 from gpen_pack.faces.masks import MASK_SHAPES, FaceMask, UserMask, add_weights, check_mask_shape, faces_mask
-from gpen_pack.faces.shapes import face_shape
+from gpen_pack.faces.shapes import _sides, face_shape
 from gpen_pack.faces.templates import TEMPLATES
 
 SIZE = (240, 320)
@@ -147,6 +147,15 @@ def test_a_face_smaller_than_a_pixel() -> None:
 def test_feather_out_of_range(feather: float) -> None:
     with pytest.raises(ValueError, match=r"0 … 0\.5"):
         FaceMask.of(one_face(turned(100, 0, 100, 100)), 0, feather)
+
+
+def test_what_is_kept_of_a_shape_outlives_inference_mode() -> None:
+    _sides.cache_clear()
+    with torch.inference_mode():
+        face_shape(TEMPLATES["gpen"]).outline(1.0)
+    kept = _sides(2.5)
+    assert _sides.cache_info().hits == 1
+    assert not kept.is_inference()
 
 
 def test_unknown_shape_names_the_known_ones() -> None:
