@@ -145,14 +145,19 @@ def restore_image(
     report.faces_restored = report.faces_pasted = done
     note_faces(report, faces, "restored")
     describe_model(report, ladder.restorer)
-    _advise(report, faces, restorer, size[0] / image.shape[1], fidelity)
+    _advise(report, faces, restorer, template, size[0] / image.shape[1], fidelity)
     return RestoredImage(result, weights, report)
 
 
-def _advise(report: Report, faces: Faces, restorer: Restorer, enlarged: float, fidelity: float) -> None:
+def _advise(report: Report, faces: Faces, restorer: Restorer, template: str, enlarged: float, fidelity: float) -> None:
     """Say where the setting cannot show what was asked for."""
     if not len(faces):
         return
+    if template != restorer.template:
+        report.warn(
+            f"the faces were aligned by template {template}, but this model is for {restorer.template}: "
+            f"choose template {restorer.template}, unless that is meant"
+        )
     largest = float(faces.sizes.max()) * enlarged
     model = restorer.config.out_size
     if model > largest * _SHOWS:

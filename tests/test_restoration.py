@@ -117,6 +117,18 @@ def test_the_report_says_that_the_built_in_model_is_the_least() -> None:
     assert "far more" not in restore_crops(crops, Inverter()).report.text()
 
 
+@pytest.mark.parametrize("of_model", ["gpen", "ffhq"])
+@pytest.mark.parametrize("chosen", ["gpen", "ffhq"])
+def test_a_template_that_is_not_the_models_is_said(of_model: str, chosen: str) -> None:
+    restorer = Inverter()
+    restorer.template = of_model
+    report = run(picture("blue")[None], restorer=restorer, template=chosen).report
+    said = [sentence for sentence in report.warnings if f"choose template {of_model}" in sentence]
+    assert len(said) == (of_model != chosen)
+    without = run(picture()[None], restorer=restorer, template=chosen).report
+    assert not any("template" in sentence for sentence in without.warnings), "there was no face to align"
+
+
 def test_fidelity_one_keeps_the_face_and_says_so() -> None:
     image = picture("blue")[None]
     result, _, report = run(image, fidelity=1.0)
