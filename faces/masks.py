@@ -174,17 +174,19 @@ class UserMask:
     _only: Tensor | None = None  # what one mask for all frames becomes
 
     @classmethod
-    def of(cls, mask: Tensor | None, frame_count: int, image_size: tuple[int, int]) -> UserMask | None:
+    def of(
+        cls, mask: Tensor | None, frame_count: int, image_size: tuple[int, int], *, empty_is_absent: bool = True
+    ) -> UserMask | None:
         """None where the mask is absent.
 
         Args:
-            mask: (h, w) or (1 or N, h, w) of any size, covering the frame edge to edge. LoadImage's all-zero 64×64, and
-                None, count as absent.
+            mask: (h, w) or (1 or N, h, w) of any size, covering the frame edge to edge. None counts as absent, and
+                LoadImage's all-zero 64×64 if ``empty_is_absent``.
 
         Raises:
             TypeError, ValueError: see :func:`frame_mask`.
         """
-        given = frame_mask(mask, frame_count)
+        given = frame_mask(mask, frame_count, empty_is_absent=empty_is_absent)
         return None if given is None else cls(given.detach(), (int(image_size[0]), int(image_size[1])))
 
     def frame(self, index: int) -> Tensor:

@@ -73,7 +73,8 @@ def paste_into(
         faces: the m faces of this frame; what their ``frame_indices`` say does not matter.
         restored: (m, S, S, 3) float.
         feather, mask_shape: see :meth:`FaceMask.of`.
-        user_mask: (h, w) or (1, h, w) in 0 … 1, covering the frame edge to edge; multiplies the faces' own.
+        user_mask: (h, w) or (1, h, w) in 0 … 1, covering the frame edge to edge; multiplies the faces' own. It is one
+            frame's part of a batch's: an empty one means what it says, also where it has the size of LoadImage's.
 
     Raises:
         ValueError: see :func:`paste_faces`. A value that is not finite is found when the faces before it are already
@@ -90,7 +91,7 @@ def paste_into(
     if not len(faces):
         return
     _check(faces, restored, feather, mask_shape)
-    given = UserMask.of(user_mask, 1, faces.image_size)
+    given = UserMask.of(user_mask, 1, faces.image_size, empty_is_absent=False)
     own_mask = None if given is None else given.frame(0)
     _paste(frame, frame_mask, faces, restored, list(range(len(faces))), feather, mask_shape, own_mask)
 

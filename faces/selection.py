@@ -50,10 +50,10 @@ def parse_select(select: str) -> tuple[range, ...] | None:
     return tuple(ranges)
 
 
-def frame_mask(mask: Tensor | None, frame_count: int) -> Tensor | None:
+def frame_mask(mask: Tensor | None, frame_count: int, *, empty_is_absent: bool = True) -> Tensor | None:
     """The user's mask as (1 or frame_count, h, w), or None where it counts as absent.
 
-    mask: (h, w) or (1 or N, h, w), any size; LoadImage's all-zero 64×64 means "no mask".
+    mask: (h, w) or (1 or N, h, w), any size; LoadImage's all-zero 64×64 means "no mask" if ``empty_is_absent``.
     Raises TypeError for what is no floating point (or boolean) tensor, ValueError for other shapes, another number of
     frames, and values that are not finite: a face under NaN would be left out without a word.
     """
@@ -66,7 +66,7 @@ def frame_mask(mask: Tensor | None, frame_count: int) -> Tensor | None:
         mask = mask[None]
     if mask.ndim != 3 or 0 in mask.shape:
         raise ValueError(f"mask must be a MASK of the shape (frames, height, width), got {tuple(mask.shape)}")
-    if tuple(mask.shape[1:]) == LOAD_IMAGE_EMPTY and not bool(mask.any()):
+    if empty_is_absent and tuple(mask.shape[1:]) == LOAD_IMAGE_EMPTY and not bool(mask.any()):
         return None
     if len(mask) not in (1, frame_count):
         raise ValueError(

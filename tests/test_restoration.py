@@ -161,6 +161,14 @@ def test_mask_chooses_and_multiplies() -> None:
     assert 0 < weights[0, :40].max() <= 0.76
 
 
+def test_an_empty_mask_of_one_frame_of_64_pixels_is_not_load_images_none() -> None:
+    images = torch.stack([picture("blue", height=64, width=64)] * 2)
+    mask = torch.stack([torch.zeros(64, 64), torch.ones(64, 64)])
+    crops, faces = detect(images, SquareDetector())[:2]
+    pasted = paste(images, faces, 1 - crops, mask=mask)[0]
+    assert torch.equal(pasted[0], images[0]) and not torch.equal(pasted[1], images[1])
+
+
 def test_original_image_keeps_unswapped_faces() -> None:
     original = picture("blue", "green")[None]
     swapped = original.clone()
