@@ -15,7 +15,7 @@ _FLOOR = 2e-4  # squared error from which on a picture counts as restored: 43 dB
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the generator's losses.
+    """Weights of the generator's losses; the program's own defaults are those of ``TrainOptions``.
 
     Args:
         pixel: L1 of the pixels.
