@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from gpen_pack.gpen_arch import GPEN, GPENConfig
@@ -18,6 +19,7 @@ from gpen_pack.training.degradation import filter_each, gaussian_kernels
 from gpen_pack.training.initialise import compact_config
 from gpen_pack.training.options import TrainOptions, parse_options
 from gpen_pack.training.run import CHECKPOINT, WEIGHTS, build, main, train
+from onnx import TensorProto, helper
 from PIL import Image
 
 TINY = {"size": 32, "narrow": 1 / 32, "style_dim": 16, "mapping": 1, "batch": 2, "threads": 1, "sheet_every": 0}
@@ -167,6 +169,10 @@ def test_files_that_cannot_be_taken_are_named(
     assert "--narrow 0.0625 --channel-multiplier 1 --style-dim 24 --mapping 2" in told("--init", str(wider))
     assert "page.safetensors" in told("--init", str(tmp_path / "page.safetensors"))
     assert "torn.pth" in told("--init", str(tmp_path / "torn.pth"))
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 32, 32]) for name in ("input", "output")]
+    nodes = [helper.make_node("Relu", ["input"], ["output"])]
+    onnx.save(helper.make_model(helper.make_graph(nodes, "none", values[:1], values[1:])), str(tmp_path / "none.onnx"))
+    assert "none.onnx" in told("--init", str(tmp_path / "none.onnx"))
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / CHECKPOINT).write_bytes(larger.read_bytes()[:5000])
     assert "move it away" in told()

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from ..models import ModelFileError
+from ..models.errors import GraphNotUnderstoodError
 from ..models.loading import read_gpen
 
 FORMAT = 1
@@ -47,9 +49,11 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
     Raises:
         ModelFileError: damaged, or no GPEN.
-        GraphNotUnderstoodError: an ONNX file of another network.
     """
-    weights, _ = read_gpen(path)
+    try:
+        weights, _ = read_gpen(path)
+    except GraphNotUnderstoodError as error:
+        raise ModelFileError(path, f"no weights can be read from its graph ({error})", "give a state dict") from error
     return {key: weights[key].float() for key in weights}
 
 

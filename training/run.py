@@ -28,10 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parse_options(argv)
     try:
         trainer = build(options)
-        held_out = options.held_out and PortraitFolder(
-            Path(options.data), "held_out", template=options.template, held_out=options.held_out
-        )
-        train(trainer, held_out or None)
+        train(trainer, _portraits(options, "held_out") if options.held_out else None)
     except (DataError, CheckpointError, ConfigError, ModelFileError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -58,7 +55,7 @@ def build(options: TrainOptions) -> Trainer:
                     f"{checkpoint} was made with --{name.replace('_', '-')} {state['options'][name]}, not "
                     f"{getattr(options, name)}; name another --run folder, or give that value"
                 )
-    folder = PortraitFolder(Path(options.data), "train", template=options.template, held_out=options.held_out)
+    folder = _portraits(options, "train")
     net = GPEN(
         compact_config(options.size, options.narrow, options.channel_multiplier, options.style_dim, options.mapping)
     )
@@ -71,6 +68,10 @@ def build(options: TrainOptions) -> Trainer:
         trainer.load_state_dict(state)
         print(f"goes on at step {trainer.step} after {trainer.seconds / 60:.0f} minutes")
     return trainer
+
+
+def _portraits(options: TrainOptions, part: str) -> PortraitFolder:
+    return PortraitFolder(Path(options.data), part, template=options.template, held_out=options.held_out)
 
 
 def train(trainer: Trainer, validation: PortraitFolder | None) -> None:
