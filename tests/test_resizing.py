@@ -28,7 +28,7 @@ class Elsewhere(Tensor):
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is functional.interpolate:
-            raise NotImplementedError("The operator 'aten::_upsample_bicubic2d_aa.out' is not currently implemented")
+            raise RuntimeError("The operator 'aten::_upsample_bicubic2d_aa.out' is not currently implemented")
         return super().__torch_function__(func, types, args, kwargs or {})
 
 
