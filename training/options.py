@@ -23,21 +23,21 @@ class TrainOptions:
     data: str = _option("", "folder of portraits with landmarks.json (file name -> five (x, y) points)")
     run: str = _option("training/runs/gpen", "folder of checkpoint, weights and sheets; an existing run goes on")
     init: str = _option("", "start from these weights (.safetensors, .pth, or a checkpoint); also a smaller model")
-    size: int = _option(256, "side of the pictures in and out")
+    size: int = _option(256, "side of the pictures in and out", least=32)
     narrow: float = _option(0.25, "width relative to the published models")
     channel_multiplier: float = _option(1.0, "width from 64 px on")
-    style_dim: int = _option(256, "width of the style vector")
-    mapping: int = _option(4, "layers of the mapping network")
+    style_dim: int = _option(256, "width of the style vector", least=1)
+    mapping: int = _option(4, "layers of the mapping network", least=0)
     template: str = _option("gpen", "alignment template", choices=tuple(TEMPLATES))
     license: str = _option("", "written into the weights: under which terms you hand them out")
-    held_out: int = _option(64, "portraits that are never trained on")
-    batch: int = _option(4, "pictures a step")
-    group: int = _option(1, "pictures that share the kind of degradation; a quarter of the batch suits a GPU")
-    steps: int = _option(10000, "steps in all; the learning rate falls over the last part of them")
+    held_out: int = _option(64, "portraits that are never trained on", least=0)
+    batch: int = _option(4, "pictures a step", least=1)
+    group: int = _option(1, "pictures that share the kind of degradation; a quarter of the batch suits a GPU", least=1)
+    steps: int = _option(10000, "steps in all; the learning rate falls over the last part of them", least=1)
     lr: float = _option(2.5e-3, "learning rate (it is equalised: larger than usual)")
     gate_pace: float = _option(0.05, "learning rate of features' gains and biases, relative to the rest")
     lr_floor: float = _option(0.05, "what is left of it at the end")
-    warmup: int = _option(50, "steps until it is reached")
+    warmup: int = _option(50, "steps until it is reached", least=1)
     anneal: float = _option(0.5, "part of the steps over which it falls")
     clip: float = _option(10.0, "largest gradient norm")
     ema: float = _option(0.999, "decay of the moving average that is handed out")
@@ -50,14 +50,14 @@ class TrainOptions:
     face: float = _option(12.0, "how much more the middle of the face counts")
     adversarial_from: int = _option(0, "step at which the adversary begins")
     adversarial_lr: float = _option(2e-3, "the adversary's learning rate; it does not fall")
-    adversarial_ramp: int = _option(200, "steps over which its weight grows")
-    window: int = _option(0, "side of the adversary's window; 0: 128, or the whole of smaller pictures")
+    adversarial_ramp: int = _option(200, "steps over which its weight grows", least=1)
+    window: int = _option(0, "side of the adversary's window; 0: 128, or the whole of smaller pictures", least=0)
     r1: float = _option(2.0, "weight of the gradient penalty")
-    r1_every: int = _option(16, "steps between two penalties")
+    r1_every: int = _option(16, "steps between two penalties", least=1)
     noise: float = _option(10.0, "strongest noise, of 255")
     blur: float = _option(2.5, "strongest blur, pixels")
-    shrink: float = _option(4.5, "strongest shrinking")
-    jpeg: int = _option(55, "worst JPEG quality")
+    shrink: float = _option(4.5, "strongest shrinking", least=1)
+    jpeg: int = _option(55, "worst JPEG quality", least=1)
     fade: float = _option(0.0, "how often colour fades")
     in_order: float = _option(0.5, "how often damage comes in a camera's order")
     precision: str = _option("bf16", "bf16 or fp32; the weights stay float32", choices=("bf16", "fp32"))
@@ -65,12 +65,12 @@ class TrainOptions:
     compile: bool = _option(
         False, "compile networks and losses first (wants a C++ compiler); a third faster, after minutes"
     )
-    threads: int = _option(0, "CPU threads; 0: all")
+    threads: int = _option(0, "CPU threads; 0: all", least=0)
     seed: int = _option(0, "of everything that is drawn")
     time_budget: float = _option(0.0, "seconds after which this call saves and stops; 0: none")
     save_every: float = _option(300.0, "seconds between checkpoints")
-    sheet_every: int = _option(500, "steps between sample sheets with held-out measurements; 0: none")
-    log_every: int = _option(10, "steps between progress lines")
+    sheet_every: int = _option(500, "steps between sample sheets with held-out measurements; 0: none", least=0)
+    log_every: int = _option(10, "steps between progress lines", least=1)
 
     def loss_weights(self) -> LossWeights:
         """The losses' weights among these options."""
@@ -93,11 +93,6 @@ class TrainOptions:
         return asdict(self)
 
 
-_LEAST = {
-    "size": 32, "window": 0, "batch": 1, "group": 1, "steps": 1, "mapping": 0, "style_dim": 1, "held_out": 0,
-    "warmup": 1, "log_every": 1, "sheet_every": 0, "r1_every": 1, "adversarial_ramp": 1, "threads": 0, "shrink": 1,
-    "jpeg": 1,
-}  # fmt: skip
 SHAPE_OPTIONS = ("size", "narrow", "channel_multiplier", "style_dim", "mapping", "window")
 
 
@@ -121,9 +116,10 @@ def parse_options(argv: list[str] | None = None) -> TrainOptions:
             choices=option.metadata.get("choices"),
         )
     options = TrainOptions(**vars(parser.parse_args(argv)))
-    for name, least in _LEAST.items():
-        if getattr(options, name) < least:
-            parser.error(f"--{name.replace('_', '-')}: expected {least} or more, got {getattr(options, name)}")
+    for option in fields(TrainOptions):
+        least, value = option.metadata.get("least"), getattr(options, option.name)
+        if least is not None and value < least:
+            parser.error(f"--{option.name.replace('_', '-')}: expected {least} or more, got {value}")
     for name in ("size", "window"):
         value = getattr(options, name)
         if value & (value - 1) or (value and not 8 <= value <= options.size):
