@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -53,6 +55,20 @@ def astronaut() -> torch.Tensor:
     """A real face that comes with scikit-image: (1, 512, 512, 3) float32 in [0, 1]."""
     data = pytest.importorskip("skimage.data")
     return torch.from_numpy(np.asarray(data.astronaut())[None].astype(np.float32) / 255)
+
+
+@pytest.fixture
+def portraits(tmp_path: Path) -> Path:
+    """A folder to train on: eight smooth pictures of 60×72 with the same five points."""
+    folder = tmp_path / "portraits"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    points = [[23.0, 30.0], [37.0, 30.0], [30.0, 38.0], [25.0, 46.0], [35.0, 46.0]]
+    for i in range(8):
+        small = Image.fromarray(rng.integers(0, 255, (9, 8, 3), dtype=np.uint8))
+        small.resize((60, 72), Image.Resampling.BICUBIC).save(folder / f"p{i}.png")
+    (folder / "landmarks.json").write_text(json.dumps({f"p{i}.png": points for i in range(8)}))
+    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from gpen_pack.training import measures
@@ -27,19 +26,6 @@ from gpen_pack.training.degradation import (
     jpeg,
     motion_kernels,
 )
-from PIL import Image
-
-
-@pytest.fixture
-def portraits(tmp_path: Path) -> Path:
-    """Eight smooth pictures of 60×72 with the same five points."""
-    rng = np.random.default_rng(0)
-    points = [[23.0, 30.0], [37.0, 30.0], [30.0, 38.0], [25.0, 46.0], [35.0, 46.0]]
-    for i in range(8):
-        small = Image.fromarray(rng.integers(0, 255, (9, 8, 3), dtype=np.uint8))
-        small.resize((60, 72), Image.Resampling.BICUBIC).save(tmp_path / f"p{i}.png")
-    (tmp_path / "landmarks.json").write_text(json.dumps({f"p{i}.png": points for i in range(8)}))
-    return tmp_path
 
 
 def test_the_split_is_a_function_of_the_names_alone() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 import torch
@@ -20,22 +18,8 @@ from gpen_pack.training.initialise import compact_config
 from gpen_pack.training.options import TrainOptions, parse_options
 from gpen_pack.training.run import CHECKPOINT, WEIGHTS, build, main, train
 from onnx import TensorProto, helper
-from PIL import Image
 
 TINY = {"size": 32, "narrow": 1 / 32, "style_dim": 16, "mapping": 1, "batch": 2, "threads": 1, "sheet_every": 0}
-
-
-@pytest.fixture
-def portraits(tmp_path: Path) -> Path:
-    folder = tmp_path / "portraits"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    points = [[23.0, 30.0], [37.0, 30.0], [30.0, 38.0], [25.0, 46.0], [35.0, 46.0]]
-    for i in range(8):
-        small = Image.fromarray(rng.integers(0, 255, (9, 8, 3), dtype=np.uint8))
-        small.resize((60, 72), Image.Resampling.BICUBIC).save(folder / f"p{i}.png")
-    (folder / "landmarks.json").write_text(json.dumps({f"p{i}.png": points for i in range(8)}))
-    return folder
 
 
 def tiny(portraits: Path, run: Path, **more: object) -> TrainOptions:
