@@ -142,15 +142,21 @@ def markdown(rows: list[Row], recipes: dict[str, Any], count: int, model: str, f
     return "\n".join(lines) + "\n"
 
 
-def draw(path: Path, restorer: Any, recipes: dict[str, Any]) -> None:
-    """A picture of a face that everybody may show: scikit-image's astronaut, a row a recipe."""
+def astronaut_crop(size: int) -> torch.Tensor:
+    """A face that everybody may show, scikit-image's astronaut, aligned: [1,3,size,size] in [0,1]."""
     import torch
     from skimage.data import astronaut
 
     dataset = importlib.import_module("gpen_pack.training.dataset")
     photo = torch.from_numpy(astronaut()).permute(2, 0, 1) / 255
-    points = torch.tensor([ASTRONAUT], dtype=torch.float64)
-    original = dataset.sample_squares([photo], dataset.unit_matrices(points), restorer.config.in_size)
+    return dataset.sample_squares([photo], dataset.unit_matrices(torch.tensor([ASTRONAUT], dtype=torch.float64)), size)
+
+
+def draw(path: Path, restorer: Any, recipes: dict[str, Any]) -> None:
+    """Write the astronaut spoilt, sharpened, restored and as she was, a row a recipe."""
+    import torch
+
+    original = astronaut_crop(restorer.config.in_size)
     pictures = measure(restorer, original, recipes)[1].values()
     columns = [torch.cat(column) for column in zip(*([*row, original] for row in pictures), strict=True)]
     importlib.import_module("gpen_pack.training.sheets").write_sheet(path, columns)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from gpen_pack.benchmarks.quality import HELD_TO, Row, markdown, measure, verdict
+from gpen_pack.benchmarks.quality import ASTRONAUT, HELD_TO, Row, astronaut_crop, markdown, measure, verdict
 from gpen_pack.training.degradation import filter_each, gaussian_kernels
 from gpen_pack.training.measures import RECIPES
 
@@ -80,18 +80,16 @@ def test_the_built_in_model_meets_its_bars_on_faces_it_has_never_seen(shared: Pa
     assert (ours.psnr, ours.energy, ours.regression) == pytest.approx((psnr, energy, regression), abs=0.011)
 
 
-def test_the_built_in_model_is_small_and_improves_a_face(astronaut: torch.Tensor) -> None:
+def test_the_built_in_model_is_small_and_improves_a_face() -> None:
     """On a photograph that is not from the training set; the full figures stand beside the weights."""
     from gpen_pack.faces.templates import TEMPLATES
     from gpen_pack.models import BUILTIN_PATH, load_gpen
-    from gpen_pack.training.dataset import sample_squares, unit_matrices
     from gpen_pack.training.measures import detail, face_region, psnr
 
     assert BUILTIN_PATH.stat().st_size < 16e6
     restorer = load_gpen("builtin")
-    points = torch.tensor([[[203.3, 100.8], [247.0, 103.0], [225.0, 125.0], [206.0, 141.0], [241.0, 142.5]]])
-    assert TEMPLATES["gpen"].shape == points[0].shape
-    target = sample_squares([astronaut[0].permute(2, 0, 1)], unit_matrices(points), 256)
+    assert TEMPLATES["gpen"].shape == torch.tensor(ASTRONAUT).shape
+    target = astronaut_crop(256)
     spoilt = RECIPES["moderate"](target)
     restored = restorer.restore(spoilt.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
     region = face_region(256)
