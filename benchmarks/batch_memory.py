@@ -7,9 +7,6 @@ frame at a time anyway and would take most of the run. Everything behind it is w
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.machinery
-import importlib.util
 import json
 import platform
 import resource
@@ -21,20 +18,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from engine_worker import pack
 
-ROOT = Path(__file__).resolve().parents[1]
 HEIGHT, WIDTH, FACE = 1080, 1920, 400
 _KILOBYTES = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
 
 
 def worker(frames: int) -> dict[str, Any]:
     """Restore one batch; the peak of this process, and what the batch, the result and its mask take of it."""
-    spec = importlib.machinery.ModuleSpec("gpen_pack", None, is_package=True)
-    spec.submodule_search_locations = [str(ROOT)]
-    sys.modules["gpen_pack"] = importlib.util.module_from_spec(spec)
-    faces = importlib.import_module("gpen_pack.faces")
-    restoration = importlib.import_module("gpen_pack.restoration")
-    restorer = importlib.import_module("gpen_pack.models").load_gpen("builtin")
+    faces, restoration, restorer = pack("faces"), pack("restoration"), pack("models").load_gpen("builtin")
 
     class Told:
         """One face a frame, which moves."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image
 
+from ..cli.atomic import write_atomically
 from ..faces import detect_faces
 from ..faces.detector import Detector
 from ..restoration import DetectorError, load_detector
@@ -74,9 +75,7 @@ def main(argv: list[str] | None = None) -> int:
             left_out += 1
         else:
             found[path.name] = answer
-    partial = listing.with_name(listing.name + ".part")
     lines = (f"{json.dumps(name)}: {json.dumps(points)}" for name, points in found.items())
-    partial.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-    partial.replace(listing)
+    write_atomically(listing, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
     print(f"{listing}: {len(found)} faces by {detector.name} on {detector.provider}, {left_out} pictures left out")
     return 1 if left_out or not found else 0
