@@ -9,7 +9,7 @@ import logging
 import sys
 from pathlib import Path
 
-from .errors import UsageError
+from ..jobs.errors import UsageError
 
 COMMANDS = ("restore", "models", "doctor", "demo")  # one module each, with add_parser(subparsers) and run(args) -> int
 INTERRUPTED = 130  # as shells report a process that Ctrl-C ended
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.command is None:
             parser.print_help()
             return 2
-        return importlib.import_module(f".{args.command}", __name__).run(args)
+        return importlib.import_module(f".commands.{args.command}", __name__).run(args)
     except SystemExit as stop:  # argparse: 2 for wrong usage, 0 for --help
         return stop.code if isinstance(stop.code, int) else 2
     except UsageError as error:
@@ -61,5 +61,5 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for command in (only,) if only else COMMANDS:
-        importlib.import_module(f".{command}", __name__).add_parser(subparsers)
+        importlib.import_module(f".commands.{command}", __name__).add_parser(subparsers)
     return parser

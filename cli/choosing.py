@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .errors import UsageError
+from ..jobs.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +46,7 @@ def choose_model() -> tuple[str, str]:
     Returns:
         What ``load_gpen`` takes, and a sentence for the user.
     """
+    from ..detectors import detector_files
     from ..models import (
         BUILTIN_NAME,
         ModelFileError,
@@ -54,7 +55,6 @@ def choose_model() -> tuple[str, str]:
         find_model_files,
         inspect_model,
     )
-    from ..restoration import detector_files
 
     usable: list[tuple[ModelFile, ModelInfo]] = []
     broken = ""

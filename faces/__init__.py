@@ -1,28 +1,25 @@
-"""Pixels and geometry: detectors, selection, alignment, crop, paste, masks, blending."""
+"""Pixels and geometry: faces and their selection, alignment, crop, masks, blending, paste. No files, no networks."""
 
-from .alignment import fit_similarity
-from .blend import BLEND_MODES, blend_faces
-from .changes import changed_faces
 from .collection import Faces
-from .color import COLOR_MATCHES, match_color
-from .crop import crop_faces, crop_size_for
-from .detection import detect_faces
-from .detector import Detections, Detector
-from .frame_matching import match_frames
-from .masks import MASK_SHAPES, UserMask, check_mask_shape, faces_mask
-from .paste import paste_faces, paste_into
+from .compose.blend import BLEND_MODES, blend_faces
+from .compose.color import COLOR_MATCHES, match_color
+from .compose.masks import MASK_SHAPES, UserMask, check_mask_shape, faces_mask
+from .compose.paste import paste_faces, paste_into
+from .geometry.alignment import fit_similarity
+from .geometry.crop import CROP_SIZES, crop_faces, crop_size_for
+from .geometry.templates import TEMPLATES
 from .selection import ORDERS, parse_select, select_faces
 from .skipped import Skipped
-from .templates import TEMPLATES
+from .swap.changes import changed_faces
+from .swap.frame_matching import match_frames
 
 __all__ = [
     "BLEND_MODES",
     "COLOR_MATCHES",
+    "CROP_SIZES",
     "MASK_SHAPES",
     "ORDERS",
     "TEMPLATES",
-    "Detections",
-    "Detector",
     "Faces",
     "Skipped",
     "UserMask",
@@ -31,7 +28,6 @@ __all__ = [
     "check_mask_shape",
     "crop_faces",
     "crop_size_for",
-    "detect_faces",
     "faces_mask",
     "fit_similarity",
     "match_color",

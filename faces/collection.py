@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .alignment import alignable, apply_affine, face_matrices
-from .templates import template_points
+from .geometry.alignment import alignable, apply_affine, face_matrices
+from .geometry.templates import template_points
 
 # the part of the unit square that a detector would box: brows to chin, ear to ear
 _HEAD = torch.tensor([[0.25, 0.25], [0.75, 0.25], [0.75, 0.9], [0.25, 0.9]], dtype=torch.float64)

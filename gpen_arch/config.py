@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .shapes import expected_shapes
+from .weight_shapes import expected_shapes
 
 # Channels of a level at channel multiplier 1 and narrow 1; from 64 px on they are multiplied by the channel multiplier.
 _BASE_CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32, 1024: 16, 2048: 8}

@@ -3,11 +3,11 @@
 from .catalogue import CATALOGUE, CatalogueEntry, entry_of_sha256, find_entry
 from .download import by_hand, download
 from .errors import DownloadError, ModelFileError, ModelNotFoundError, RestoreError
-from .hashing import sha256_of
+from .files.hashing import sha256_of
+from .files.reading import read_metadata, read_state_dict
 from .inspection import ModelInfo, Verdict, inspect_model, verify_file
 from .loading import load_gpen
-from .reading import read_metadata, read_state_dict
-from .restorer import Restorer
+from .restorers.restorer import Restorer
 from .search import (
     BUILTIN_LABEL,
     BUILTIN_NAME,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from .catalogue import CatalogueEntry
 from .errors import DownloadError, ModelFileError
-from .formats import sniff_format
-from .hashing import sha256_of
+from .files.formats import sniff_format
+from .files.hashing import sha256_of
 from .inspection import inspect_model
 
 _log = logging.getLogger(__name__)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from .catalogue import CatalogueEntry, entry_of_sha256, find_entry
 from .errors import GraphNotUnderstoodError, ModelFileError, ModelNotFoundError
-from .formats import ModelFormat, sniff_format
-from .hashing import sha256_of
+from .files.formats import ModelFormat, sniff_format
+from .files.hashing import sha256_of
 from .loading import name_warnings, read_gpen, size_contradiction, why_onnxruntime
-from .onnx_graph import read_onnx_graph
-from .onnx_recognition import onnx_sizes
-from .onnx_weights import RecoveredWeights
+from .onnx.graph import read_onnx_graph
+from .onnx.recognition import onnx_sizes
+from .onnx.weights import RecoveredWeights
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,16 @@ import torch
 
 from ..gpen_arch import ConfigError, GPENConfig, build_engine
 from .errors import GraphNotUnderstoodError, ModelFileError
-from .formats import sniff_format
-from .onnx_graph import read_onnx_graph
-from .onnx_recognition import onnx_sizes, refuse_foreign
-from .onnx_restorer import OnnxRestorer
-from .onnx_weights import recover_gpen
-from .reading import check_finite, read_metadata, read_state_dict
-from .recognition import has_gpen_names, recognise_foreign
-from .restorer import Restorer, Sizes
+from .files.formats import sniff_format
+from .files.reading import check_finite, read_metadata, read_state_dict
+from .files.recognition import has_gpen_names, recognise_foreign
+from .onnx.graph import read_onnx_graph
+from .onnx.recognition import onnx_sizes, refuse_foreign
+from .onnx.weights import recover_gpen
+from .restorers.onnx_restorer import OnnxRestorer
+from .restorers.restorer import Restorer, Sizes
+from .restorers.torch_restorer import TorchRestorer
 from .search import BUILTIN_LABEL, BUILTIN_PATH, resolve_model
-from .torch_restorer import TorchRestorer
 
 _log = logging.getLogger(__name__)
 _GPEN_KEY = re.compile(r"(?:ecd\d+|final_linear|generator)\.")

@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 
-from ..faces import Detector
-from ..restoration import detector_files
-from ..restoration import load_detector as load_session
+from ..detectors import Detector, detector_files
+from ..detectors import load_detector as load_session
 from . import host
 
 # sessions live as long as a node that uses them: ComfyUI drops the nodes of a graph that is gone

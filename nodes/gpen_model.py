@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from ..models import Restorer, load_gpen
-from ..models.restorer import default_batch_size
-from ..models.torch_restorer import TorchRestorer
+from ..models.restorers.restorer import default_batch_size
+from ..models.restorers.torch_restorer import TorchRestorer
 from ..restoration import Rung
-from ..restoration.ladder import working_bytes
+from ..restoration.fallback import working_bytes
 from . import host
 
 _DTYPES = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -1,13 +1,13 @@
 """The core that nodes, command line and scripts share: detect, crop, restore, blend, paste, and say what happened."""
 
+from ..detectors import DetectorError, load_detector
 from .callbacks import CheckCancel, FreeMemory, OnProgress
-from .detectors import DetectorError, detector_files, load_detector
-from .finding import Detected, detect
+from .detect_stage import Detected, detect
+from .fallback import OutOfMemoryError, Rung, is_out_of_memory
 from .image import OnCrops, RestoredImage, restore_image
-from .ladder import OutOfMemoryError, Rung, is_out_of_memory
-from .pasting import Pasted, paste
+from .paste_stage import Pasted, paste
 from .report import FaceNote, Report
-from .restoring import Restored, restore_crops
+from .restore_stage import Restored, restore_crops
 
 __all__ = [
     "CheckCancel",
@@ -24,7 +24,6 @@ __all__ = [
     "RestoredImage",
     "Rung",
     "detect",
-    "detector_files",
     "is_out_of_memory",
     "load_detector",
     "paste",

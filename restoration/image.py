@@ -7,16 +7,17 @@ from typing import NamedTuple
 
 import torch
 
-from ..faces import Detector, Faces, UserMask, check_mask_shape, crop_faces, paste_into
-from ..faces.memory import new_pictures
+from ..detectors import Detector
+from ..faces import Faces, UserMask, check_mask_shape, crop_faces, paste_into
+from ..faces.geometry.memory import new_pictures
 from ..models import Restorer
 from .callbacks import CheckCancel, FreeMemory, OnProgress, never_cancelled, no_progress
 from .canvas import canvas_size, enlarge
 from .checks import check_finite, check_fraction, check_images
-from .finding import find_faces, note_faces
-from .ladder import Ladder, Rung
+from .detect_stage import find_faces, note_faces
+from .fallback import Ladder, Rung
 from .report import Report
-from .restoring import check_blend, describe_model, restore_batch
+from .restore_stage import check_blend, describe_model, restore_batch
 
 OnCrops = Callable[[int, Faces, torch.Tensor], None]
 """``on_crops(frame, faces, crops)``: the crops (m,S,S,3) of a frame before they are restored."""

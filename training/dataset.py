@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from ..faces.alignment import face_matrices
-from ..faces.templates import template_points
+from ..faces.geometry.alignment import face_matrices
+from ..faces.geometry.templates import template_points
 
 _log = logging.getLogger(__name__)
 HELD_OUT = 64  # portraits that no training may see

@@ -11,10 +11,8 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image
 
-from ..cli.atomic import write_atomically
-from ..faces import detect_faces
-from ..faces.detector import Detector
-from ..restoration import DetectorError, load_detector
+from ..detectors import Detector, DetectorError, detect_faces, load_detector
+from ..jobs.atomic import write_atomically
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 LISTING = "landmarks.json"

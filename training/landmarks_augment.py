@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..faces.landmark_net import INPUT_SIDE, mirror_points
+from ..detectors.builtin.landmark_net import INPUT_SIDE, mirror_points
 from .landmarks_data import Portraits, off_the_face
 
 _FINE = 2 * INPUT_SIDE  # squares are sampled at this side and averaged down

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..faces.landmark_net import squares_of_points
+from ..detectors.builtin.landmark_net import squares_of_points
 
 HELD_OUT_SHARE = 0.15
 

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..faces.builtin import BuiltinDetector
-from ..faces.landmark_net import LandmarkNet
+from ..detectors.builtin.detector import BuiltinDetector
+from ..detectors.builtin.landmark_net import LandmarkNet
 from .landmarks_augment import face_batch, non_face_batch
 from .landmarks_data import LEARNED_PICTURES, Portraits, read_portraits, read_rgb, skimage_pictures
 from .landmarks_measure import measure

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..faces.builtin import BuiltinDetector
-from ..faces.landmark_net import LandmarkNet, cut_squares, points_on_photo, squares_of_points
+from ..detectors.builtin.detector import BuiltinDetector
+from ..detectors.builtin.landmark_net import LandmarkNet, cut_squares, points_on_photo, squares_of_points
 from .landmarks_data import TEST_PICTURES, Portraits, grey_of, read_portraits, skimage_pictures
 
 THRESHOLD = 0.6

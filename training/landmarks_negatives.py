@@ -9,7 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..faces.landmark_net import LandmarkNet, cut_squares, points_on_photo, squares_of_boxes, squares_of_points
+from ..detectors.builtin.landmark_net import (
+    LandmarkNet,
+    cut_squares,
+    points_on_photo,
+    squares_of_boxes,
+    squares_of_points,
+)
 from .landmarks_data import Portraits, grey_of, off_the_face
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ..faces.templates import TEMPLATES
+from ..faces.geometry.templates import TEMPLATES
 from .degradation import DegradationRange
 from .losses import LossWeights
 

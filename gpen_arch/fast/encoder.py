@@ -7,10 +7,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..config import GPENConfig
-from . import kernels
+from . import resampling
 from .cancel import CheckCancel, never_cancelled
 from .folding import SQRT2, Folder
-from .kernels import blur_columns, blur_rows, blur_taps, with_blur_before
+from .resampling import blur_columns, blur_rows, blur_taps, with_blur_before
 from .rows import strip_elements, whole_elements
 from .styles import Dense
 
@@ -81,7 +81,7 @@ class Down(nn.Module):
         device = self.weight.device
         whole = row * size <= whole_elements(device)
         rows = half if whole else max(4, strip_elements(device) // row // 2)
-        merged = kernels.merges_blurs(device)
+        merged = resampling.merges_blurs(device)
         weight = with_blur_before(self.weight, self.taps) if merged else self.weight
         for first in range(0, half, rows):
             check_cancel()

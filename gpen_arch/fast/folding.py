@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from .kernels import is_the_blur
+from .resampling import is_the_blur
 
 SQRT2 = math.sqrt(2)
 _MAPPING_LR = 0.01

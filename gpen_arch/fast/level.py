@@ -9,11 +9,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..config import GPENConfig
-from . import kernels
+from . import resampling
 from .encoder import Features
 from .folding import Folder
 from .modulated import ModulatedConv
-from .picture import Picture, ToRGB
+from .rgb import Picture, ToRGB
 from .rows import RowStrip
 
 
@@ -80,7 +80,7 @@ class Level(nn.Module):
         picture, the windows are not of the shape above and nobody's to read.
         """
         batch, size, width = style[0].shape[0], self.size, self.width
-        alternating = self.concat and self.scale_weights and kernels.alternates_rows(style[0].device)
+        alternating = self.concat and self.scale_weights and resampling.alternates_rows(style[0].device)
         up, conv = self.up.prepare(style[0]), self.conv.prepare(style[1], alternating=alternating)
         together, apart = (batch, size, width), (batch, 2, size, width // 2)
         like = self.up.bias

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from . import kernels
+from . import resampling
 from .folding import SQRT2, Folder
-from .kernels import blur_columns, blur_rows, blur_taps, upsampling_phases
+from .resampling import blur_columns, blur_rows, blur_taps, upsampling_phases
 
 
 class ModulatedConv(nn.Module):
@@ -45,20 +45,20 @@ class ModulatedConv(nn.Module):
     def prepare(self, style: torch.Tensor, *, alternating: bool = False) -> Prepared:
         """[N,I] float32 -> what one pass over the rows needs; N is 1 where the weights are scaled.
 
-        ``alternating``: the windows alternate the rows of two maps (:func:`kernels.alternates_rows`); only for scaled
-        weights and without ``up``.
+        ``alternating``: the windows alternate the rows of two maps (:func:`resampling.alternates_rows`); only for
+        scaled weights and without ``up``.
         """
         demodulation = torch.rsqrt(style.square() @ self.squares.t().float() + 1e-8)  # [N,O]
         if not self.scale_weights:
             return Prepared(self, self.weight, style.to(self.bias.dtype), demodulation.to(self.bias.dtype))
         weight = self.weight * (SQRT2 * demodulation.t() * style)[:, :, None, None]
-        phases = self.up and kernels.merges_blurs(weight.device)
+        phases = self.up and resampling.merges_blurs(weight.device)
         if phases:
             weight = upsampling_phases(weight, self.taps.float())
         elif self.up:
             weight = weight.transpose(0, 1)
         elif alternating:
-            weight = kernels.over_alternating_rows(weight)
+            weight = resampling.over_alternating_rows(weight)
         return Prepared(self, weight.to(self.bias.dtype, memory_format=torch.channels_last), None, None, phases)
 
 

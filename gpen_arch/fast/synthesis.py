@@ -13,7 +13,7 @@ from .encoder import Features
 from .folding import Folder
 from .level import Injection, Level
 from .modulated import ModulatedConv
-from .picture import Picture, ToRGB
+from .rgb import Picture, ToRGB
 from .rows import row_windows, strip_elements, whole_elements
 from .styles import Styles
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gpen_pack.faces import Detections
+from gpen_pack.detectors import Detections
 from gpen_pack.gpen_arch import GPEN, GPENConfig
 
 TINY = GPENConfig.standard(64, narrow=1 / 32, style_dim=32, mapping_layers=2)

@@ -27,7 +27,7 @@ def test_an_onnx_file_is_in_the_memory_managers_keeping_as_any_other(
 ) -> None:
     pytest.importorskip("onnx")
     from gpen_pack.gpen_arch import GPEN
-    from gpen_pack.tests.onnx_spellings import export
+    from gpen_pack.tests.models.onnx.onnx_spellings import export
 
     folder = Path(host.models_dir) / "gpen"
     net = GPEN(tiny).eval()

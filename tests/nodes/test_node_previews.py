@@ -36,7 +36,7 @@ def test_preview_numbers_are_those_that_select_counts() -> None:
     from gpen_pack.faces import TEMPLATES, Faces, select_faces
     from gpen_pack.nodes.preview import marks
     from gpen_pack.restoration import Report
-    from gpen_pack.restoration.finding import note_skipped
+    from gpen_pack.restoration.detect_stage import note_skipped
 
     squares = [(0, 40), (50, 20), (80, 60), (150, 10)]  # left edge and side
     landmarks = torch.stack([TEMPLATES["gpen"] * side + left for left, side in squares])

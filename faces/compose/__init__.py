@@ -1,0 +1,1 @@
+"""Composition: face masks, colour matching, blending, paste."""

@@ -1,0 +1,1 @@
+"""Geometry of aligned faces: templates, similarity transforms, antialiased resampling, crops."""

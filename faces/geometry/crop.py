@@ -1,0 +1,56 @@
+"""Aligned crops of the faces of a batch of frames."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..collection import Faces
+from .memory import new_pictures
+from .warp import warp
+
+CROP_SIZES = (256, 512, 1024, 2048)
+
+
+def crop_size_for(faces: Faces) -> int:
+    """The smallest of the models' sizes that is not below the largest face, 2048 at most."""
+    largest = float(faces.sizes.max()) if len(faces) else 0.0
+    return next((size for size in CROP_SIZES if size >= largest), CROP_SIZES[-1])
+
+
+@torch.no_grad()
+def crop_faces(images: Tensor, faces: Faces, size: int) -> Tensor:
+    """Cut every face out, upright and in the template's position.
+
+    Args:
+        images: (N, H, W, C) float in 0 … 1, C 3 or 4 (alpha is ignored), any strides and float type; the frames the
+            faces were found in, or the same frames at another size. Never written into.
+        faces: M faces.
+        size: side of the crops in pixels.
+
+    Returns:
+        (M, size, size, 3) float32 in 0 … 1 on the images' device. Shrinking is antialiased, enlarging bicubic; beyond
+        the photo's border lies its mirror image.
+
+    Raises:
+        ValueError: images that do not belong to the faces, a size below 1, pixels that are not finite.
+
+    Convention: crop pixel (row i, column j) shows the photo at A · (u, v, 1), u = (j + 0.5) / size,
+    v = (i + 0.5) / size, A the face's matrix; see :class:`Faces`.
+    """
+    if int(size) != size or size < 1:
+        raise ValueError(f"size: expected a whole number of pixels, at least 1, got {size}")
+    size = int(size)
+    faces = faces.matched_to(images)
+    out = new_pictures(len(faces), size, size, 3, device=images.device)
+    for k, frame in enumerate(faces.frame_indices.tolist()):
+        matrix = faces.matrices[k].clone()
+        matrix[:, :2] /= size
+        crop = warp(images[frame], matrix.tolist(), size, size)
+        if not bool(torch.isfinite(crop.sum())):
+            raise ValueError(
+                f"images: frame {frame} holds values that are not finite (NaN or infinity) around face {k}: "
+                "mend the picture, or the node that made it"
+            )
+        out[k] = crop.clamp_(0, 1).permute(1, 2, 0)
+    return out

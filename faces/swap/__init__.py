@@ -1,0 +1,1 @@
+"""Comparison with the picture before a face swap."""

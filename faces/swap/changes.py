@@ -1,0 +1,120 @@
+"""Which faces a swap has changed: the others are the photo's own and stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..collection import Faces
+from ..skipped import Skipped, skip_faces
+from .frame_matching import match_frames
+
+__all__ = ["changed_faces", "match_frames"]
+
+ROUNDING = 1.5 / 255  # 8 bits move every value by up to 1/255; halfway to the next step, which leaves room for fp16
+CHANGED_SHARE = 0.05  # of the points inside the face; a real swap changes nearly all, a neighbour's soft border a few
+INNER_FACE = (0.32, 0.40, 0.68, 0.78)  # u0, v0, u1, v1: brows to lower lip in both templates, no hair, no neighbour
+WHOLE_SQUARE = (0.0, 0.0, 1.0, 1.0)
+GRID = 64  # points along either side that are looked at
+
+
+def changed_faces(
+    faces: Faces,
+    images: Tensor,
+    originals: Tensor | None,
+    partners: Sequence[int | None] | None = None,
+) -> tuple[Faces, tuple[Skipped, ...]]:
+    """Keep the faces that differ between a picture and the picture before the swap.
+
+    A face has changed where more than ``CHANGED_SHARE`` of 4096 points inside it differ by more than ``ROUNDING`` in
+    any of the first three channels. The points are taken in the face's own square, turned with it.
+
+    images: (N, H, W, C), the pictures in which ``faces`` were found, [0, 1], any float type and device
+    originals: (M, H', W', C'), the pictures before the swap; None keeps every face
+    partners: what ``match_frames(images, originals)`` says, where the caller has it already
+
+    Returns the changed faces in their order, and an entry for each face that is not: unchanged, outside of the picture,
+    or in a frame without a partner (such a frame is named even where it has no face).
+    Raises ValueError where images or originals are no (N, H, W, C), or where ``faces`` are not those of ``images``.
+    """
+    if originals is None:
+        return faces, ()
+    _check(faces, images, originals)
+    if partners is None:
+        partners = match_frames(images, originals)
+    kept: list[int] = []
+    skipped: list[Skipped] = []
+    frames = faces.frame_indices.tolist()
+    for index, frame in enumerate(frames):
+        partner = partners[frame]
+        if partner is None:
+            skipped += skip_faces(faces, [index], _no_partner(images, originals))
+            continue
+        share = _changed_share(images[frame], originals[partner], faces.matrices[index])
+        if share is None:
+            skipped += skip_faces(faces, [index], "it lies outside of the picture")
+        elif share > CHANGED_SHARE:
+            kept.append(index)
+        else:
+            skipped += skip_faces(faces, [index], "not changed by the swap")
+    faceless = set(range(len(images))) - set(frames)
+    lonely = [frame for frame in sorted(faceless) if partners[frame] is None]
+    skipped += [Skipped(frame, None, None, _no_partner(images, originals)) for frame in lonely]
+    return faces[torch.tensor(kept, dtype=torch.int64)], tuple(sorted(skipped, key=lambda entry: entry.frame))
+
+
+def _check(faces: Faces, images: Tensor, originals: Tensor) -> None:
+    for name, batch in (("image", images), ("original_image", originals)):
+        if batch.ndim != 4:
+            shape = tuple(batch.shape)
+            raise ValueError(f"{name} must be an IMAGE of the shape (frames, height, width, channels), got {shape}")
+    got = (len(images), *images.shape[1:3])
+    expected = (faces.frame_count, *faces.image_size)
+    if got != expected:
+        raise ValueError(
+            f"the faces were found in {expected[0]} frames of {expected[2]}×{expected[1]}, but image has {got[0]} of "
+            f"{got[2]}×{got[1]}; compare the picture in which they were found"
+        )
+
+
+def _no_partner(images: Tensor, originals: Tensor) -> str:
+    (height, width), (original_height, original_width) = images.shape[1:3], originals.shape[1:3]
+    if (height, width) != (original_height, original_width):
+        why = f"original_image is {original_width}×{original_height}, the image {width}×{height}"
+    else:
+        why = f"original_image has {len(originals)} frames, the image {len(images)}"
+    return f"no original for this frame ({why}): left untouched"
+
+
+def _changed_share(image: Tensor, original: Tensor, matrix: Tensor) -> float | None:
+    """The share of a face's points that differ between (H, W, C) and (H, W, C'); None where none is in the picture.
+
+    Convention: ``matrix`` (2, 3) maps the unit square to photo coordinates, pixel centres at (j + 0.5, i + 0.5).
+    """
+    height, width = image.shape[:2]
+    for region in (INNER_FACE, WHOLE_SQUARE):  # the whole square only where the border cuts the face itself away
+        columns, rows = _pixels(matrix, region)
+        inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+        if bool(inside.any()):
+            break
+    else:
+        return None
+    columns, rows = columns[inside].long(), rows[inside].long()
+    channels = min(3, image.shape[2], original.shape[2])
+    after, before = (
+        frame[rows.to(frame.device), columns.to(frame.device), :channels].float().cpu() for frame in (image, original)
+    )
+    difference = (after - before).abs().amax(dim=1)
+    same = difference <= ROUNDING  # NaN is not the same
+    return float((~same).float().mean())
+
+
+def _pixels(matrix: Tensor, region: tuple[float, float, float, float]) -> tuple[Tensor, Tensor]:
+    """Columns and rows, (GRID²,) whole float64, of an even grid over a part of a face's unit square."""
+    u0, v0, u1, v1 = region
+    middles = (torch.arange(GRID, dtype=torch.float64) + 0.5) / GRID
+    v, u = torch.meshgrid(v0 + middles * (v1 - v0), u0 + middles * (u1 - u0), indexing="ij")
+    points = torch.stack((u.flatten(), v.flatten()), dim=1) @ matrix[:, :2].mT + matrix[:, 2]
+    return points[:, 0].floor(), points[:, 1].floor()

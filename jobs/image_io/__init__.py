@@ -1,0 +1,1 @@
+"""Picture files with their metadata: JPEG, PNG, WebP, TIFF."""

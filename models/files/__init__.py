@@ -1,0 +1,1 @@
+"""Weight files: formats, safe reading, unwrapping, recognition."""

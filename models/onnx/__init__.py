@@ -1,0 +1,1 @@
+"""GPEN's published weights recovered from ONNX graphs."""

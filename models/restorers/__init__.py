@@ -1,0 +1,1 @@
+"""Restorers: a loaded GPEN run by PyTorch or by ONNX Runtime."""
