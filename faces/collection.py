@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -109,6 +110,30 @@ class Faces:
                 "give the same batch, in the same order"
             )
         return self.scaled_to((images.shape[1], images.shape[2]))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Faces]) -> Faces:
+        """The faces of consecutive runs of frames as those of one batch; frame indices go on counting.
+
+        Args:
+            parts: at least one, all of frames of one size and with one template.
+
+        Raises:
+            ValueError: nothing to concatenate, or parts of different sizes or templates.
+        """
+        kinds = {(part.image_size, part.template) for part in parts}
+        if len(kinds) != 1:
+            raise ValueError(f"expected faces of frames of one size and template, got {sorted(kinds)}")
+        starts = [0, *itertools.accumulate(part.frame_count for part in parts)]
+        shifted = [part.frame_indices + start for part, start in zip(parts, starts, strict=False)]
+        names = ("landmarks", "boxes", "scores", "matrices")
+        return replace(
+            parts[0],
+            **{name: torch.cat([getattr(part, name) for part in parts]) for name in names},
+            frame_indices=torch.cat(shifted),
+            frame_count=starts[-1],
+            dropped=sum(part.dropped for part in parts),
+        )
 
     @classmethod
     def empty(cls, image_size: tuple[int, int], frame_count: int = 1, template: str = "gpen") -> Faces:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -115,7 +114,7 @@ def find_faces(
         with report.stage("detect"):
             found.append(detect_faces(images[index : index + 1], asked, threshold, template))
         on_progress(index + 1, len(images), None)
-    faces = join_frames(found)
+    faces = Faces.concatenate(found)
     report.faces_found = len(faces)
     report.dropped = faces.dropped
     if original_image is not None:
@@ -146,21 +145,6 @@ class _AskedBetweenPasses:
     def detect(self, image: np.ndarray, threshold: float) -> Detections:
         self._check_cancel()
         return self._detector.detect(image, threshold)
-
-
-def join_frames(parts: list[Faces]) -> Faces:
-    """Faces of single frames, one part a frame, as the faces of one batch."""
-    first = parts[0]
-    return dataclasses.replace(
-        first,
-        landmarks=torch.cat([part.landmarks for part in parts]),
-        frame_indices=torch.cat([part.frame_indices + index for index, part in enumerate(parts)]),
-        boxes=torch.cat([part.boxes for part in parts]),
-        scores=torch.cat([part.scores for part in parts]),
-        matrices=torch.cat([part.matrices for part in parts]),
-        frame_count=len(parts),
-        dropped=sum(part.dropped for part in parts),
-    )
 
 
 def note_faces(report: Report, faces: Faces, fate: str) -> None:

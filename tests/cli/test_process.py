@@ -110,7 +110,8 @@ def test_the_folder_may_have_any_name_and_the_caller_stand_anywhere(oddly_named:
         f"import sys, runpy; sys.argv = ['x', 'restore', '--help']; sys.path.insert(0, {str(oddly_named)!r})\n"
         f"try: runpy.run_path({str(oddly_named / '__main__.py')!r}, run_name='__main__')\n"
         "except SystemExit: pass\n"
-        "bare = {'nodes', 'models', 'faces', 'cli', 'jobs', 'detectors', 'restoration', 'gpen_arch'} & set(sys.modules)\n"
+        "rooms = {'nodes', 'models', 'faces', 'cli', 'jobs', 'detectors', 'restoration', 'gpen_arch'}\n"
+        "bare = rooms & set(sys.modules)\n"
         f"assert not bare, bare\nassert {str(oddly_named)!r} not in sys.path"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
