@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 
-from ..models.restorers.restorer import CheckCancel, never_cancelled
+from ..models import CheckCancel, never_cancelled
 
 __all__ = ["CheckCancel", "FreeMemory", "OnProgress", "never_cancelled", "no_progress"]
 
