@@ -1,37 +1,20 @@
-"""The names and shapes of a GPEN's weights, written down from its config: nothing has to be built to check a file."""
+"""The keys and shapes of a GPEN's state dict, computed from its hyperparameters without building the network."""
 
 from __future__ import annotations
 
 import itertools
-from typing import Protocol
+
+from .hyperparameters import Hyperparameters
 
 Shape = tuple[int, ...]
 _BLUR: Shape = (4, 4)
 
 
-class Hyperparameters(Protocol):
-    """What the shapes follow from; :class:`GPENConfig` has it."""
-
-    @property
-    def channels(self) -> tuple[int, ...]: ...
-    @property
-    def levels(self) -> tuple[int, ...]: ...
-    @property
-    def in_size(self) -> int: ...
-    @property
-    def style_dim(self) -> int: ...
-    @property
-    def mapping_layers(self) -> int: ...
-    @property
-    def concat(self) -> bool: ...
-    def channels_at(self, size: int) -> int: ...
-
-
 def expected_shapes(config: Hyperparameters) -> dict[str, Shape]:
     """Every key of ``GPEN(config).state_dict()`` with its shape, in the same order.
 
-    Building the network to ask it takes over a second in a fresh process, even without memory for its weights:
-    PyTorch then imports its compiler.
+    Building the network on the meta device instead takes over a second in a fresh process, as PyTorch then imports
+    its compiler.
     """
     width = 2 if config.concat else 1
     base = config.channels[0]
@@ -50,7 +33,7 @@ def expected_shapes(config: Hyperparameters) -> dict[str, Shape]:
 
 
 def _encoder(config: Hyperparameters) -> dict[str, Shape]:
-    """From the image down to 4 px, and the linear layer behind it."""
+    """The encoder from the image down to 4 px, and the linear layer after it."""
     sizes = [size for size in reversed(config.levels) if size <= config.in_size]
     first = config.channels_at(sizes[0])
     shapes: dict[str, Shape] = {"ecd0.0.0.weight": (first, 3, 1, 1), "ecd0.0.1.bias": (first,)}
@@ -72,7 +55,7 @@ def _modulated(config: Hyperparameters, prefix: str, inputs: int, outputs: int, 
 
 
 def _styled(config: Hyperparameters, prefix: str, inputs: int, outputs: int, *, up: bool = False) -> dict[str, Shape]:
-    """A modulated 3×3 convolution, the strength of its features, the bias of its activation."""
+    """A modulated 3×3 convolution, the weight of its features, the bias of its activation."""
     shapes = _modulated(config, f"{prefix}.conv", inputs, outputs, 3)
     if up:
         shapes[f"{prefix}.conv.blur.kernel"] = _BLUR
