@@ -1,4 +1,4 @@
-"""The StyleGAN2 synthesis network whose noise inputs are the encoder's feature maps."""
+"""The StyleGAN2 synthesis network with the encoder's feature maps as its noise inputs."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from .cancel import CheckCancel, never_cancelled
 from .config import GPENConfig
 from .layers import BiasedLeakyReLU, Blur, FeatureInjection, ModulatedConv2d, mapping_network
 
 
 class ConstantInput(nn.Module):
-    """The learned 4×4 map that every synthesis starts from."""
+    """The learned 4×4 map that the synthesis starts from."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.input = nn.Parameter(torch.randn(1, channels, 4, 4))
+        self.input = nn.Parameter(torch.randn(1, channels, 4, 4, dtype=torch.float32))
 
     def forward(self, batch: int) -> torch.Tensor:
         """-> [N,C,4,4]."""
@@ -36,19 +37,19 @@ class StyledConv(nn.Module):
         self.activate = BiasedLeakyReLU(out_channels * (2 if concat else 1))
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, feature: torch.Tensor) -> torch.Tensor:
-        """[N,I,H,W], [N,style], [N,O,H',W'] -> [N,2·O,H',W'] (O where features are added)."""
+        """[N,I,H,W], [N,style], [N,O,H',W'] -> [N,2·O,H',W'] (O if features are added)."""
         return self.activate(self.noise(self.conv(x, w), feature))
 
 
 class ToRGB(nn.Module):
-    """Modulated 1×1 convolution to RGB, added to the enlarged picture of the level below."""
+    """Modulated 1×1 convolution to RGB, added to the upsampled RGB of the level below."""
 
     def __init__(self, in_channels: int, style_dim: int, *, upsample: bool = True) -> None:
         super().__init__()
         if upsample:
             self.upsample = Blur((2, 1), gain=4, up=2)
         self.conv = ModulatedConv2d(in_channels, 3, 1, style_dim, demodulate=False)
-        self.bias = nn.Parameter(torch.zeros(1, 3, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(1, 3, 1, 1, dtype=torch.float32))
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, skip: torch.Tensor | None = None) -> torch.Tensor:
         """[N,C,H,W], [N,style], [N,3,H/2,W/2] -> [N,3,H,W]."""
@@ -57,7 +58,7 @@ class ToRGB(nn.Module):
 
 
 class Generator(nn.Module):
-    """Mapping and synthesis: a vector and one feature map a level become the picture.
+    """Mapping and synthesis: a vector and one feature map per level -> RGB.
 
     Source: GPEN (arXiv 2105.06070), section 3.2; StyleGAN2 for the blocks.
     """
@@ -78,14 +79,17 @@ class Generator(nn.Module):
             self.convs.append(StyledConv(channels * width, channels, style_dim, concat=config.concat))
             self.to_rgbs.append(ToRGB(channels * width, style_dim))
 
-    def forward(self, z: torch.Tensor, features: Sequence[torch.Tensor]) -> torch.Tensor:
-        """[N,style] and one [N or 1,C,s,s] for every level s = 4, 8, … out_size -> [N,3,out_size,out_size]."""
+    def forward(
+        self, z: torch.Tensor, features: Sequence[torch.Tensor], check_cancel: CheckCancel = never_cancelled
+    ) -> torch.Tensor:
+        """[N,style] and [N or 1,C,s,s] per level s = 4, 8, … out_size -> [N,3,out_size,out_size]."""
         if len(features) != len(self.config.levels):
-            raise ValueError(f"features: expected {len(self.config.levels)}, one a level, got {len(features)}")
+            raise ValueError(f"features: expected {len(self.config.levels)}, one per level, got {len(features)}")
         w = self.style(z)
         x = self.conv1(self.input(z.shape[0]), w, features[0])
         rgb = self.to_rgb1(x, w)
         for i, feature in enumerate(features[1:]):
+            check_cancel()
             x = self.convs[2 * i](x, w, feature)
             x = self.convs[2 * i + 1](x, w, feature)
             rgb = self.to_rgbs[i](x, w, rgb)

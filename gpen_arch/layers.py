@@ -1,4 +1,7 @@
-"""Layers with an equalised learning rate; attribute names spell the published state-dict keys."""
+"""Layers with an equalised learning rate; their attribute names make up the published state-dict keys.
+
+Parameters are float32 whatever ``torch.set_default_dtype`` says, as the published files are.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,14 @@ _MAPPING_LR = 0.01
 
 
 class EqualLinear(nn.Module):
-    """``x W^T · lr_mul/sqrt(in) + bias · lr_mul``, then leaky ReLU where ``activate``: [N,in] -> [N,out]."""
+    """``x W^T · lr_mul/sqrt(in) + bias · lr_mul``, then leaky ReLU if ``activate``: [N,in] -> [N,out]."""
 
     def __init__(
         self, in_dim: int, out_dim: int, *, lr_mul: float = 1, bias_init: float = 0, activate: bool = False
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_dim, in_dim) / lr_mul)
-        self.bias = nn.Parameter(torch.full((out_dim,), bias_init / lr_mul))
+        self.weight = nn.Parameter(torch.randn(out_dim, in_dim, dtype=torch.float32) / lr_mul)
+        self.bias = nn.Parameter(torch.full((out_dim,), bias_init / lr_mul, dtype=torch.float32))
         self.lr_mul = lr_mul
         self.scale = lr_mul / math.sqrt(in_dim)
         self.activate = activate
@@ -34,7 +37,7 @@ class EqualLinear(nn.Module):
 
 
 class PixelNorm(nn.Module):
-    """The parameterless first entry of the mapping network, so that its linear layers count from 1."""
+    """Entry 0 of the mapping network, without parameters: its linear layers are numbered from 1."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[N,C] -> [N,C]."""
@@ -42,7 +45,7 @@ class PixelNorm(nn.Module):
 
 
 def mapping_network(style_dim: int, layers: int) -> nn.Sequential:
-    """z -> w: pixel norm, then ``layers`` equal linears at a hundredth of the learning rate."""
+    """The mapping network z -> w: pixel norm, then ``layers`` linears at a hundredth of the learning rate."""
     linears = [EqualLinear(style_dim, style_dim, lr_mul=_MAPPING_LR, activate=True) for _ in range(layers)]
     return nn.Sequential(PixelNorm(), *linears)
 
@@ -52,7 +55,9 @@ class EqualConv2d(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.weight = nn.Parameter(
+            torch.randn(out_channels, in_channels, kernel_size, kernel_size, dtype=torch.float32)
+        )
         self.scale = 1 / math.sqrt(in_channels * kernel_size**2)
         self.stride = stride
 
@@ -62,11 +67,11 @@ class EqualConv2d(nn.Module):
 
 
 class BiasedLeakyReLU(nn.Module):
-    """Bias a channel, leaky ReLU 0.2, gain sqrt(2)."""
+    """Bias per channel, leaky ReLU 0.2, gain sqrt(2)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.bias = nn.Parameter(torch.zeros(channels, dtype=torch.float32))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[N,C,H,W] -> [N,C,H,W]."""
@@ -74,7 +79,7 @@ class BiasedLeakyReLU(nn.Module):
 
 
 class Blur(nn.Module):
-    """[1,3,3,1] at a fixed padding and gain, after an upsampling by ``up`` where asked."""
+    """Blur by [1,3,3,1] with fixed padding and gain, after an upsampling by ``up``."""
 
     kernel: torch.Tensor
 
@@ -90,7 +95,7 @@ class Blur(nn.Module):
 
 
 class ModulatedConv2d(nn.Module):
-    """A convolution that the style vector modulates and, but for RGB, demodulates (StyleGAN2)."""
+    """A convolution modulated by the style vector and, except for RGB, demodulated (StyleGAN2)."""
 
     def __init__(
         self,
@@ -103,7 +108,8 @@ class ModulatedConv2d(nn.Module):
         upsample: bool = False,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(1, out_channels, in_channels, kernel_size, kernel_size))
+        shape = (1, out_channels, in_channels, kernel_size, kernel_size)
+        self.weight = nn.Parameter(torch.randn(shape, dtype=torch.float32))
         self.modulation = EqualLinear(style_dim, in_channels, bias_init=1)
         self.scale = 1 / math.sqrt(in_channels * kernel_size**2)
         self.demodulate = demodulate
@@ -112,7 +118,7 @@ class ModulatedConv2d(nn.Module):
             self.blur = Blur((1, 1), gain=4)
 
     def forward(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-        """[N,I,H,W], [N,style] -> [N,O,H,W], twice the size where ``upsample``."""
+        """[N,I,H,W], [N,style] -> [N,O,H,W], twice the size with ``upsample``."""
         x = modulated_conv2d(
             x, self.weight[0] * self.scale, self.modulation(w), demodulate=self.demodulate, up=self.upsample
         )
@@ -120,14 +126,14 @@ class ModulatedConv2d(nn.Module):
 
 
 class FeatureInjection(nn.Module):
-    """The encoder's feature map in the place of StyleGAN's noise: concatenated (GPEN) or added, times one weight."""
+    """The encoder's feature map in place of StyleGAN's noise: times one weight, then concatenated (GPEN) or added."""
 
     def __init__(self, *, concat: bool) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(1))
+        self.weight = nn.Parameter(torch.zeros(1, dtype=torch.float32))
         self.concat = concat
 
     def forward(self, x: torch.Tensor, feature: torch.Tensor) -> torch.Tensor:
-        """[N,C,H,W], [N or 1,C,H,W] -> [N,2C,H,W], or [N,C,H,W] where added."""
+        """[N,C,H,W], [N or 1,C,H,W] -> [N,2C,H,W], or [N,C,H,W] if added."""
         feature = (self.weight * feature).expand_as(x)
         return torch.cat((x, feature), dim=1) if self.concat else x + feature

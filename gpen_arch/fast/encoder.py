@@ -1,4 +1,4 @@
-"""The encoder: strided convolutions down to the vector, the feature maps kept as rows of channels."""
+"""The encoder: strided convolutions down to the vector; the feature maps are kept with their channels last."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..cancel import CheckCancel, never_cancelled
-from ..config import GPENConfig
+from ..hyperparameters import Hyperparameters
+from ..tf32 import conv2d
 from . import resampling
-from .folding import SQRT2, Folder
+from .folding import SQRT2, FoldedWeights
 from .resampling import blur_columns, blur_rows, blur_taps, with_blur_before
 from .rows import strip_elements, whole_elements
 from .styles import Dense
 
 
 class Features:
-    """The feature map of one level, stored: [N,H,W,C]."""
+    """The stored feature map of one level: [N,H,W,C]."""
 
     def __init__(self, data: torch.Tensor) -> None:
         self.data = data
         self.channels = data.shape[3]
 
     def rows(self, first: int, last: int) -> torch.Tensor:
-        """[N or 1,last-first,W,C] of the rows from ``first`` up to ``last``."""
+        """Rows ``first`` to ``last`` (exclusive): [N or 1,last-first,W,C]."""
         return self.data[:, first:last]
 
     def of(self, index: int) -> Features:
@@ -32,7 +33,7 @@ class Features:
 
 
 class StemFeatures(Features):
-    """The feature map of the input's own size, computed anew where it is asked for: cheaper than keeping it."""
+    """The feature map at the input's size, recomputed for the rows that are read: cheaper than storing it."""
 
     def __init__(self, stem: Stem, image: torch.Tensor) -> None:
         self.stem = stem
@@ -47,16 +48,17 @@ class StemFeatures(Features):
 
 
 class Stem(nn.Module):
-    """RGB to the channels of the first level: 1×1 convolution, leaky ReLU."""
+    """1×1 convolution from RGB to the channels of the first level, leaky ReLU."""
 
-    def __init__(self, folder: Folder, dtype: torch.dtype) -> None:
+    def __init__(self, weights: FoldedWeights, dtype: torch.dtype, tf32: bool) -> None:
         super().__init__()
-        self.weight = nn.Parameter(folder.conv("ecd0.0.0.weight", dtype), requires_grad=False)
-        self.bias = nn.Parameter(folder.bias("ecd0.0.1.bias").to(dtype), requires_grad=False)
+        self.weight = nn.Parameter(weights.conv("ecd0.0.0.weight", dtype), requires_grad=False)
+        self.bias = nn.Parameter(weights.bias("ecd0.0.1.bias").to(dtype), requires_grad=False)
+        self.tf32 = tf32
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """[N,3,n,W], channels last -> [N,n,W,C]."""
-        return F.leaky_relu_(F.conv2d(image, self.weight, self.bias), 0.2).permute(0, 2, 3, 1)
+        return F.leaky_relu_(conv2d(image, self.weight, self.bias, tf32=self.tf32), 0.2).permute(0, 2, 3, 1)
 
 
 class Down(nn.Module):
@@ -64,17 +66,18 @@ class Down(nn.Module):
 
     taps: torch.Tensor
 
-    def __init__(self, folder: Folder, level: int, dtype: torch.dtype) -> None:
+    def __init__(self, weights: FoldedWeights, level: int, dtype: torch.dtype, tf32: bool) -> None:
         super().__init__()
-        weight = folder.conv(f"ecd{level}.0.1.weight", dtype)
+        weight = weights.conv(f"ecd{level}.0.1.weight", dtype)
         self.weight = nn.Parameter(weight, requires_grad=False)
-        self.bias = nn.Parameter(folder.bias(f"ecd{level}.0.2.bias").to(dtype), requires_grad=False)
+        self.bias = nn.Parameter(weights.bias(f"ecd{level}.0.2.bias").to(dtype), requires_grad=False)
         self.register_buffer("taps", blur_taps(dtype))
+        self.tf32 = tf32
 
     def forward(
         self, above: Features, batch: int, size: int, check_cancel: CheckCancel = never_cancelled
     ) -> torch.Tensor:
-        """Features of ``size`` px -> [N,size/2,size/2,C], in strips of rows where they are large."""
+        """Features of ``size`` px -> [N,size/2,size/2,C], in strips of rows if they are large."""
         half = size // 2
         out = self.weight.new_empty(batch, half, half, self.weight.shape[0])
         row = batch * size * above.channels
@@ -86,29 +89,30 @@ class Down(nn.Module):
         for first in range(0, half, rows):
             check_cancel()
             last = min(first + rows, half)
-            # output row r reads blurred rows 2r … 2r+2, and these the rows 2r-2 … 2r+3 of the features
+            # output row r reads blurred rows 2r … 2r+2, which read the rows 2r-2 … 2r+3 of the features
             top, bottom = 2 * first - 2, 2 * last + 2
             x = above.rows(max(top, 0), min(bottom, size)).permute(0, 3, 1, 2)
             if top < 0 or bottom > size:
                 x = F.pad(x, (0, 0, max(-top, 0), max(bottom - size, 0)))
             if merged:
-                y = F.conv2d(x, weight, self.bias, stride=2, padding=(0, 2))
+                y = conv2d(x, weight, self.bias, stride=(2, 2), padding=(0, 2), tf32=self.tf32)
             else:
-                y = F.conv2d(blur_columns(blur_rows(x, self.taps), self.taps, pad=2), weight, self.bias, stride=2)
+                x = blur_columns(blur_rows(x, self.taps), self.taps, pad=2)
+                y = conv2d(x, weight, self.bias, stride=(2, 2), tf32=self.tf32)
             torch.ops.aten.leaky_relu.out(y.permute(0, 2, 3, 1), 0.2, out=out[:, first:last])
         return out
 
 
 class Encoder(nn.Module):
-    """Image -> the style network's input and the features of every level."""
+    """Image -> the input of the mapping network and the features of every level."""
 
-    def __init__(self, folder: Folder, config: GPENConfig, dtype: torch.dtype) -> None:
+    def __init__(self, weights: FoldedWeights, config: Hyperparameters, dtype: torch.dtype, tf32: bool) -> None:
         super().__init__()
         self.size = config.in_size
-        self.stem = Stem(folder, dtype)
+        self.stem = Stem(weights, dtype, tf32)
         levels = sum(size < config.in_size for size in config.levels)
-        self.downs = nn.ModuleList(Down(folder, k + 1, dtype) for k in range(levels))
-        self.vector = Dense(*folder.linear("final_linear.0", gain=SQRT2))
+        self.downs = nn.ModuleList(Down(weights, k + 1, dtype, tf32) for k in range(levels))
+        self.vector = Dense(*weights.linear("final_linear.0", gain=SQRT2))
 
     def forward(
         self, image: torch.Tensor, check_cancel: CheckCancel = never_cancelled

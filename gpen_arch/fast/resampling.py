@@ -1,42 +1,43 @@
-"""Resampling by [1,3,3,1] in cheap forms: separable, or merged into the convolution beside it."""
+"""Resampling by [1,3,3,1] in cheap forms: separable, or merged into the adjacent convolution."""
 
 from __future__ import annotations
 
 import torch
-from torch.nn import functional as F
+
+from ..tf32 import conv2d
 
 _TAPS = (1.0, 3.0, 3.0, 1.0)
 
 
 def blur_taps(dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """[1,3,3,1]/8 as [4]; a module keeps it as a buffer, so that no call uploads it."""
-    return torch.tensor(_TAPS, dtype=dtype) / 8
+    """[1,3,3,1]/8 as [4] on the CPU; modules keep it as a buffer, so that no call uploads it."""
+    return torch.tensor(_TAPS, dtype=dtype, device="cpu") / 8
 
 
 def merges_blurs(device: torch.device) -> bool:
-    """Whether convolutions take the blur beside them in: more arithmetic in fewer passes over memory.
+    """Whether blurs are merged into the adjacent convolution: more arithmetic, fewer passes over memory.
 
-    On an accelerator arithmetic is cheap and its depthwise convolutions are not; on a CPU it is the other way round.
+    On an accelerator arithmetic is cheap and depthwise convolutions are slow; on a CPU it is the reverse.
     """
     return device.type != "cpu"
 
 
 def alternates_rows(device: torch.device) -> bool:
-    """Whether two maps are kept together by alternating their rows rather than by concatenating their channels.
+    """Whether two maps are joined by alternating their rows instead of concatenating their channels.
 
-    A CPU writes whole rows faster than sixteen channels here and there, and its convolutions do not mind.
+    A CPU writes whole rows faster than scattered runs of sixteen channels, and convolves both equally fast.
     """
     return device.type == "cpu"
 
 
 def over_alternating_rows(weight: torch.Tensor) -> torch.Tensor:
-    """A kernel over concatenated maps as one over alternating rows: [O,2C,k,k] -> [O,C,2k,k], for a stride of (2,1)."""
+    """A kernel for concatenated maps, rearranged for alternating rows: [O,2C,k,k] -> [O,C,2k,k], stride (2,1)."""
     o, i, height, width = weight.shape
     return weight.view(o, 2, i // 2, height, width).permute(0, 2, 3, 1, 4).reshape(o, i // 2, 2 * height, width)
 
 
 def is_the_blur(kernel: torch.Tensor, gain: float) -> bool:
-    """Whether a checkpoint's blur buffer is [1,3,3,1](x)[1,3,3,1] summing to ``gain``, as everything here assumes."""
+    """Whether a checkpoint's blur kernel is [1,3,3,1]⊗[1,3,3,1] with the sum ``gain``, as this module assumes."""
     if tuple(kernel.shape) != (4, 4):
         return False
     taps = blur_taps()
@@ -45,26 +46,26 @@ def is_the_blur(kernel: torch.Tensor, gain: float) -> bool:
 
 
 def blur_rows(x: torch.Tensor, taps: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """Blur downwards without padding, then add ``bias`` a channel: [N,C,H,W], [4] -> [N,C,H-3,W]."""
-    return F.conv2d(x, _depthwise(taps, x).view(-1, 1, 4, 1), bias, groups=x.shape[1])
+    """Blur along columns without padding, then add ``bias`` per channel: [N,C,H,W], [4] -> [N,C,H-3,W]."""
+    return conv2d(x, _depthwise(taps, x).view(-1, 1, 4, 1), bias, groups=x.shape[1], tf32=False)
 
 
 def blur_columns(x: torch.Tensor, taps: torch.Tensor, *, pad: int) -> torch.Tensor:
-    """Blur sideways with ``pad`` columns of zeros on either side: [N,C,H,W], [4] -> [N,C,H,W+2·pad-3]."""
-    return F.conv2d(x, _depthwise(taps, x).view(-1, 1, 1, 4), padding=(0, pad), groups=x.shape[1])
+    """Blur along rows with ``pad`` columns of zeros on either side: [N,C,H,W], [4] -> [N,C,H,W+2·pad-3]."""
+    return conv2d(x, _depthwise(taps, x).view(-1, 1, 1, 4), padding=(0, pad), groups=x.shape[1], tf32=False)
 
 
 def with_blur_before(weight: torch.Tensor, taps: torch.Tensor) -> torch.Tensor:
-    """The kernel of "blur, then convolve" in one pass: [O,I,3,3], [4] -> [O,I,6,6]; four times the arithmetic."""
+    """The kernel of "blur, then convolve" as one convolution: [O,I,3,3], [4] -> [O,I,6,6]; 4 times the arithmetic."""
     o, i = weight.shape[:2]
     taps = taps.to(weight.dtype)
     merged = weight.reshape(o * i, 1, 3, 3)
-    merged = F.conv2d(merged, taps.view(1, 1, 4, 1), padding=(3, 0))  # the taps are symmetric: nothing to flip
-    return F.conv2d(merged, taps.view(1, 1, 1, 4), padding=(0, 3)).view(o, i, 6, 6)
+    merged = conv2d(merged, taps.view(1, 1, 4, 1), padding=(3, 0), tf32=False)  # symmetric taps: nothing to flip
+    return conv2d(merged, taps.view(1, 1, 1, 4), padding=(0, 3), tf32=False).view(o, i, 6, 6)
 
 
 def upsampling_phases(weight: torch.Tensor, taps: torch.Tensor) -> torch.Tensor:
-    """The kernels of "transposed convolution of stride 2, then blur of gain 4" as one ordinary convolution.
+    """The kernel of "transposed convolution of stride 2, then blur of gain 4" as one ordinary convolution.
 
     Args:
         weight: [O,I,3,3]; output row 2i+t of the transposed convolution takes input row i times tap t.
@@ -83,12 +84,12 @@ def upsampling_phases(weight: torch.Tensor, taps: torch.Tensor) -> torch.Tensor:
 
 
 def enlarge(rgb: torch.Tensor) -> torch.Tensor:
-    """Twice the size by [1,3,3,1], which is bilinear but for the border, where zeros lie outside.
+    """RGB upsampled by 2 with [1,3,3,1]: bilinear, except at the border, with zeros outside.
 
-    Four blends of neighbours, each over whole rows, take a fifth of the time of ``F.interpolate`` on a CPU.
+    Four blends of whole neighbouring rows take a fifth of the time of ``F.interpolate`` on a CPU.
 
     Args:
-        rgb: [N,C,H+2,W+2], bordered with the rows above and below (zeros outside the picture) and zero columns.
+        rgb: [N,C,H+2,W+2], padded with the rows above and below (zeros outside the image) and zero columns.
 
     Returns:
         [N,C,2H,2W].

@@ -1,4 +1,4 @@
-"""The fast engine computes what the readable reference computes, on weights and inputs that are all random."""
+"""The fast engine computes what the readable reference computes, on random weights and inputs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 3e-2, torch.float16: 5e-3}
 
 
 def random_net(config: GPENConfig, seed: int = 0) -> GPEN:
-    """Every tensor drawn, also the biases and feature weights that start at zero."""
+    """A GPEN with every tensor random, including the biases and feature weights that start at zero."""
     torch.manual_seed(seed)
     net = GPEN(config).eval().requires_grad_(False)
     for parameter in net.parameters():
@@ -46,7 +46,7 @@ def random_net(config: GPENConfig, seed: int = 0) -> GPEN:
     return net
 
 
-def picture(config: GPENConfig, batch: int = 1) -> torch.Tensor:
+def image(config: GPENConfig, batch: int = 1) -> torch.Tensor:
     return torch.rand(batch, 3, config.in_size, config.in_size) * 2 - 1
 
 
@@ -64,9 +64,9 @@ def strips_of(monkeypatch: pytest.MonkeyPatch, elements: int) -> None:
 def test_equals_the_reference(name: str, dtype: torch.dtype) -> None:
     config = CONFIGS[name]
     if dtype == torch.float16 and config.in_size > 64:
-        pytest.skip("float16 convolutions are slow on CPUs; the small configs show what there is to show")
+        pytest.skip("float16 convolutions are slow on CPUs; the small configurations cover the code")
     net = random_net(config)
-    x = picture(config, 2)
+    x = image(config, 2)
     engine = build_engine(net.state_dict(), dtype=dtype)
     assert isinstance(engine, FastGPEN)
     assert engine.declined is None
@@ -80,11 +80,11 @@ def test_equals_the_reference(name: str, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("elements", [1, 1 << 9, 1 << 11, 1 << 13])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_strips_change_nothing(name: str, elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However few rows go at a time, the picture is the reference's, its borders and every seam included."""
+    """However few rows are computed at once, the result is the reference's, at borders and seams too."""
     strips_of(monkeypatch, elements)
     config = CONFIGS[name]
     net = random_net(config, seed=1)
-    x = picture(config)
+    x = image(config)
     expected = net(x)
     worst = (build_engine(net.state_dict())(x) - expected).abs().amax() / expected.std()
     assert worst < 5e-5
@@ -97,18 +97,18 @@ def test_a_batch_equals_its_entries_one_by_one(
 ) -> None:
     config = CONFIGS[name]
     engine = build_engine(random_net(config).state_dict(), dtype=dtype)
-    x = picture(config, 5)
+    x = image(config, 5)
     single = torch.cat([engine(x[i : i + 1]) for i in range(5)])
     for i in range(4):
-        assert error(single[i], single[i + 1]) > 5 * most, "faces that differ, or mixing them would not be seen"
+        assert error(single[i], single[i + 1]) > 5 * most, "the faces must differ, or mixing them up would not be seen"
     assert error(engine(x), single) < most
-    strips_of(monkeypatch, 1 << 11)  # a CPU then takes a few at a time
+    strips_of(monkeypatch, 1 << 11)  # a CPU then splits the batch
     assert error(engine(x), single) < most
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_random_configs(seed: int) -> None:
-    """Channels, widths and depths that nobody chose."""
+    """Random channels, widths and depths."""
     pick = torch.Generator().manual_seed(seed)
 
     def draw(low: int, high: int) -> int:
@@ -118,50 +118,48 @@ def test_random_configs(seed: int) -> None:
     channels = tuple(draw(1, 40) for _ in range(high - 1))
     config = GPENConfig(2**low, 2**high, channels, draw(1, 40), draw(0, 3), concat=bool(draw(0, 1)))
     net = random_net(config, seed)
-    x = picture(config, 2)
+    x = image(config, 2)
     assert error(build_engine(net.state_dict())(x), net(x)) < 2e-5, config
 
 
 @pytest.mark.parametrize("elements", [1 << 9, 1 << 26])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_the_body_of_accelerators_equals_the_reference(
+def test_the_accelerators_code_path_equals_the_reference(
     name: str, elements: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The blurs merged into the convolutions, as on CUDA, run here on the CPU."""
+    """The code path of CUDA, with blurs merged into the convolutions, on the CPU."""
     monkeypatch.setattr(resampling, "merges_blurs", lambda device: True)
     monkeypatch.setattr(resampling, "alternates_rows", lambda device: False)
     strips_of(monkeypatch, elements)
     config = CONFIGS[name]
     net = random_net(config, seed=2)
-    x = picture(config, 2)
+    x = image(config, 2)
     assert error(build_engine(net.state_dict())(x), net(x)) < 1e-5
 
 
-def test_both_ways_of_modulating_are_met() -> None:
-    """The cost rule scales activations at small levels and weights at large ones; both must be under test above."""
+def test_both_ways_of_modulating_are_used() -> None:
+    """Activations are scaled at small levels and weights at large ones; the tests above must cover both."""
     engine = build_engine(random_net(CONFIGS["64 px narrow"]).state_dict())
     assert isinstance(engine, FastGPEN)
     ways = [level.scale_weights for level in engine.synthesis.levels]
     assert ways == sorted(ways)
     assert set(ways) == {False, True}
-    published = GPENConfig.standard(2048)
-    assert published.channels_at(2048) == 16
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_results_do_not_depend_on_what_ran_before(dtype: torch.dtype) -> None:
     config = CONFIGS["SR"]
     engine = build_engine(random_net(config).state_dict(), dtype=dtype)
-    x = picture(config)
+    x = image(config)
     first = engine(x)
-    engine(picture(config, 3) * 50)
+    engine(image(config, 3) * 50)
     assert torch.equal(engine(x), first)
 
 
 def test_an_engine_can_be_widened_and_narrowed() -> None:
-    """What a restorer does on overflow: the whole engine to float32; and a host that casts everything still runs."""
+    """As a restorer widens it on overflow; a host that casts all weights still gets a result."""
     net = random_net(CONFIGS["64 px narrow"])
-    x = picture(net.config)
+    x = image(net.config)
     engine = build_engine(net.state_dict(), dtype=torch.bfloat16)
     wide = copy.deepcopy(engine).float()
     assert (engine.dtype, wide.dtype) == (torch.bfloat16, torch.float32)
@@ -180,7 +178,7 @@ def test_threads_may_share_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     strips_of(monkeypatch, 1 << 10)
     config = CONFIGS["64 px narrow"]
     engine = build_engine(random_net(config).state_dict())
-    inputs = [picture(config) for _ in range(4)]
+    inputs = [image(config) for _ in range(4)]
     expected = [engine(x) for x in inputs]
     results: dict[int, torch.Tensor] = {}
 
@@ -198,10 +196,10 @@ def test_threads_may_share_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_inference_mode_leaves_no_trace() -> None:
-    """Built and first run inside inference mode, as ComfyUI's nodes do, then trained through from outside."""
+    """Built and first run inside inference mode, as ComfyUI's nodes do, then run outside of it."""
     config = CONFIGS["64 px narrow"]
     net = random_net(config)
-    x = picture(config)
+    x = image(config)
     with torch.inference_mode():
         state = {key: value * 1 for key, value in net.state_dict().items()}  # inference tensors
         engine = build_engine(state)
@@ -215,9 +213,9 @@ def test_inference_mode_leaves_no_trace() -> None:
 
 
 def test_an_engine_keeps_no_tensor_that_moving_would_miss() -> None:
-    """ModelPatcher moves parameters and buffers; a tensor held elsewhere would stay behind on the old device."""
+    """ComfyUI moves parameters and buffers; a tensor held elsewhere would stay on the old device."""
     engine = build_engine(random_net(CONFIGS["SR"]).state_dict())
-    engine(picture(CONFIGS["SR"]))
+    engine(image(CONFIGS["SR"]))
     for name, module in engine.named_modules():
         own = {**module._parameters, **module._buffers, **module._modules}
         held = [key for key, value in vars(module).items() if isinstance(value, torch.Tensor) and key not in own]
@@ -231,7 +229,7 @@ def test_the_callers_weights_are_neither_changed_nor_shared() -> None:
     state = net.state_dict()
     before = {key: value.clone() for key, value in state.items()}
     engine = build_engine(state)
-    x = picture(net.config)
+    x = image(net.config)
     expected = engine(x)
     assert all(torch.equal(state[key], before[key]) for key in before)
     for value in state.values():
@@ -242,7 +240,7 @@ def test_the_callers_weights_are_neither_changed_nor_shared() -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_inputs_and_state_dicts_of_other_types(dtype: torch.dtype) -> None:
     net = random_net(CONFIGS["no mapping"])
-    x = picture(net.config)
+    x = image(net.config)
     engine = build_engine({key: value.to(dtype) for key, value in net.state_dict().items()})
     result = engine(x.to(dtype))
     assert result.dtype == torch.float32
@@ -253,7 +251,7 @@ def test_inputs_and_state_dicts_of_other_types(dtype: torch.dtype) -> None:
     "key", ["ecd1.0.0.kernel", "generator.convs.2.conv.blur.kernel", "generator.to_rgbs.0.upsample.kernel"]
 )
 def test_another_blur_is_declined_and_still_computed(key: str) -> None:
-    """The reference runs in its place, with the checkpoint's own kernel, and says why."""
+    """The reference runs instead, with the checkpoint's own kernel, and says why."""
     net = random_net(CONFIGS["64 px narrow"])
     state = dict(net.state_dict())
     state[key] = state[key].clone()
@@ -263,13 +261,13 @@ def test_another_blur_is_declined_and_still_computed(key: str) -> None:
     assert isinstance(engine, ReferenceEngine)
     assert engine.declined is not None
     assert key in engine.declined
-    x = picture(net.config)
+    x = image(net.config)
     assert torch.equal(engine(x), net(x))
     with pytest.raises(ValueError, match="expected"):
         engine(x[:, :, :-1])
 
 
-def test_mistakes_are_named() -> None:
+def test_mistakes_are_explained() -> None:
     state = random_net(CONFIGS["64 px narrow"]).state_dict()
     with pytest.raises(ValueError, match=r"x: expected \[N,3,64,64\], got \[1, 3, 32, 32\]"):
         build_engine(state)(torch.zeros(1, 3, 32, 32))
@@ -279,8 +277,8 @@ def test_mistakes_are_named() -> None:
         build_engine({"conv.weight": torch.zeros(3, 3)})
 
 
-def test_an_upsampling_by_phases_equals_its_slow_twin() -> None:
-    """What CUDA runs in place of transposed convolution and blur."""
+def test_an_upsampling_by_phases_equals_its_reference() -> None:
+    """What CUDA runs instead of a transposed convolution and a blur."""
     x, weight = torch.randn(2, 5, 9, 7), torch.randn(3, 5, 3, 3)
     slow = upfirdn2d(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), fir_kernel(4), pad=(1, 1))
     phases = F.conv2d(x, resampling.upsampling_phases(weight, resampling.blur_taps()), padding=1)
@@ -291,7 +289,7 @@ def test_an_upsampling_by_phases_equals_its_slow_twin() -> None:
     assert torch.allclose(fast, slow, atol=1e-4)
 
 
-def test_a_merged_blur_and_the_enlargement_equal_their_slow_twins() -> None:
+def test_a_merged_blur_and_the_enlargement_equal_their_references() -> None:
     x, weight, taps = torch.randn(2, 5, 8, 6), torch.randn(3, 5, 3, 3), resampling.blur_taps()
     slow = F.conv2d(upfirdn2d(x, fir_kernel(), pad=(2, 2)), weight, stride=2)
     assert torch.allclose(F.conv2d(x, resampling.with_blur_before(weight, taps), stride=2, padding=2), slow, atol=1e-4)
@@ -301,12 +299,12 @@ def test_a_merged_blur_and_the_enlargement_equal_their_slow_twins() -> None:
 
 @pytest.mark.parametrize("steps", [(1, 1, 1, 1, 1, 1, 1), (7,), (2, 5), (3, 3, 1), (1, 4, 2)])
 def test_row_strips_give_every_row_its_neighbours_once(steps: tuple[int, ...]) -> None:
-    """Whatever the rhythm in which rows come, the windows together are the bordered map."""
+    """However the rows are written, the windows together are the padded map."""
     data = torch.arange(1.0, 8).view(1, 7, 1, 1).expand(1, 7, 2, 3)
     strip = RowStrip(7, max(steps), (1, 2, 3), data)
     seen: list[float] = []
     for count in steps:
-        strip.room(count).copy_(data[:, strip.done : strip.done + count])
+        strip.next_rows(count).copy_(data[:, strip.done : strip.done + count])
         for window in strip.windows(count):
             column = window[0, :, 0, 0].tolist()
             assert all(b - a == 1 or b == 0 for a, b in itertools.pairwise(column)), column
@@ -316,29 +314,16 @@ def test_row_strips_give_every_row_its_neighbours_once(steps: tuple[int, ...]) -
     assert [w.shape[1] - 2 for w in row_windows(padded, 3)] == [3, 3, 1]
 
 
-def test_cuda_graphs_decline_by_name_and_answer_all_the_same() -> None:
+def test_cuda_graphs_say_why_they_decline_and_run_the_engine() -> None:
     net = random_net(CONFIGS["64 px narrow"])
     engine = build_engine(net.state_dict())
     graphs = CudaGraphs(engine)
-    x = picture(net.config)
+    x = image(net.config)
     assert torch.equal(graphs(x), engine(x))
     assert graphs.declined is not None
     assert "cpu" in graphs.declined
     sr = CudaGraphs(build_engine(random_net(CONFIGS["SR"]).state_dict()))
-    assert "SR" in str(sr.why_not(picture(CONFIGS["SR"])))
-
-
-def test_recordings_are_dropped_when_any_weight_moves() -> None:
-    engine = build_engine(random_net(CONFIGS["no mapping"]).state_dict())
-    graphs = CudaGraphs(engine)
-    graphs.forget_if_moved()
-    graphs._recordings[(torch.Size([1]), torch.float32)] = None  # pyright: ignore[reportArgumentType] - only counted
-    graphs.forget_if_moved()
-    assert len(graphs._recordings) == 1
-    moved = next(engine.parameters())
-    moved.data = moved.data.clone()
-    graphs.forget_if_moved()
-    assert not graphs._recordings
+    assert "SR" in str(sr.why_not(image(CONFIGS["SR"])))
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])

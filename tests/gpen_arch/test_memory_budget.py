@@ -1,7 +1,7 @@
-"""A 2048 px face in a card of 4 GB: what the network holds at once, counted on the meta device.
+"""Memory of one 2048 px face on a card of 4 GB, counted on the meta device.
 
-The meta device takes the accelerators' path and computes nothing, so the published shape can be walked through in
-seconds. What cuDNN takes for its own work is not in it: more than a third of the card is left for that.
+The meta device takes the accelerators' code path and computes nothing, so the published shape runs in seconds.
+cuDNN's workspace is not counted: more than a third of the card is left for it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 
 class LiveBytes(TorchDispatchMode):
-    """The most bytes of meta tensors that were alive together, among those made while it is active."""
+    """Peak bytes of the meta tensors that are created while it is active."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,5 +55,5 @@ def test_the_estimate_covers_the_network_and_fits_into_four_gigabytes(
     restorer: Any = SimpleNamespace(config=config, dtype=dtype)
     asked = working_bytes(restorer, faces)
     assert weights + live.peak < 2.4e9, f"{weights / 1e9:.2f} GB of weights, {live.peak / 1e9:.2f} GB at work"
-    assert live.peak < asked, "ComfyUI is asked for less room than the network takes"
-    assert asked + weights < 3.5e9, "more is asked for than a card of 4 GB can give"
+    assert live.peak < asked, "ComfyUI is asked for less memory than the network takes"
+    assert asked + weights < 3.5e9, "more than a card of 4 GB has is asked for"
