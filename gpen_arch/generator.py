@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from .cancel import CheckCancel, never_cancelled
 from .config import GPENConfig
 from .layers import BiasedLeakyReLU, Blur, FeatureInjection, ModulatedConv2d, mapping_network
 
@@ -79,9 +78,7 @@ class Generator(nn.Module):
             self.convs.append(StyledConv(channels * width, channels, style_dim, concat=config.concat))
             self.to_rgbs.append(ToRGB(channels * width, style_dim))
 
-    def forward(
-        self, z: torch.Tensor, features: Sequence[torch.Tensor], check_cancel: CheckCancel = never_cancelled
-    ) -> torch.Tensor:
+    def forward(self, z: torch.Tensor, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """[N,style] and [N or 1,C,s,s] per level s = 4, 8, … out_size -> [N,3,out_size,out_size]."""
         if len(features) != len(self.config.levels):
             raise ValueError(f"features: expected {len(self.config.levels)}, one per level, got {len(features)}")
@@ -89,7 +86,6 @@ class Generator(nn.Module):
         x = self.conv1(self.input(z.shape[0]), w, features[0])
         rgb = self.to_rgb1(x, w)
         for i, feature in enumerate(features[1:]):
-            check_cancel()
             x = self.convs[2 * i](x, w, feature)
             x = self.convs[2 * i + 1](x, w, feature)
             rgb = self.to_rgbs[i](x, w, rgb)

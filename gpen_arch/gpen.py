@@ -7,7 +7,6 @@ import itertools
 import torch
 from torch import nn
 
-from .cancel import CheckCancel, never_cancelled
 from .config import GPENConfig
 from .generator import Generator
 from .layers import BiasedLeakyReLU, Blur, EqualConv2d, EqualLinear
@@ -41,23 +40,19 @@ class GPEN(nn.Module):
         self.final_linear = nn.Sequential(EqualLinear(config.channels[0] * 16, config.style_dim, activate=True))
         self.generator = Generator(config)
 
-    def encode(
-        self, x: torch.Tensor, check_cancel: CheckCancel = never_cancelled
-    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """[N,3,in,in] -> z [N,style] and the feature maps of 4, 8, … in_size px."""
         features: list[torch.Tensor] = []
         for k in range(self.encoder_levels):
-            check_cancel()
             x = self.get_submodule(f"ecd{k}")(x)
             features.insert(0, x)
         return self.final_linear(x.flatten(1)), features
 
-    def forward(self, x: torch.Tensor, check_cancel: CheckCancel = never_cancelled) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Restored faces, for aligned faces.
 
         Args:
             x: [N,3,in_size,in_size], RGB in [-1, 1], in the dtype and on the device of the weights.
-            check_cancel: called once per level of the encoder and of the synthesis.
 
         Returns:
             [N,3,out_size,out_size], RGB, nominally in [-1, 1], not clamped.
@@ -68,10 +63,10 @@ class GPEN(nn.Module):
         size = self.config.in_size
         if x.dim() != 4 or tuple(x.shape[1:]) != (3, size, size):
             raise ValueError(f"x: expected [N,3,{size},{size}], got {list(x.shape)}")
-        z, features = self.encode(x, check_cancel)
+        z, features = self.encode(x)
         for above in self.config.levels[self.encoder_levels :]:
             features.append(level_noise(self.config.channels_at(above), above).to(x))
-        return self.generator(z, features, check_cancel)
+        return self.generator(z, features)
 
 
 def level_noise(channels: int, size: int) -> torch.Tensor:

@@ -15,6 +15,8 @@ import torch
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from .cancel import CheckCancel, never_cancelled
+
 
 def runs_tf32(device: torch.device) -> bool:
     """Whether float32 convolutions that allow TF32 run in TF32 on ``device``."""
@@ -84,14 +86,18 @@ class FixedTF32(TorchFunctionMode):
 
     Args:
         tf32: whether convolutions may run in TF32; products never do.
+        check_cancel: called before every convolution.
     """
 
-    def __init__(self, tf32: bool) -> None:
+    def __init__(self, tf32: bool, check_cancel: CheckCancel = never_cancelled) -> None:
         super().__init__()
         self._tf32 = tf32
+        self._check_cancel = check_cancel
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func in (F.conv2d, F.conv_transpose2d):
+            self._check_cancel()
         if func is F.conv2d and _may_be_tf32(args[0]):
             return self._conv2d(*args, **kwargs)
         if func is F.conv_transpose2d and _may_be_tf32(args[0]):

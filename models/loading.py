@@ -49,8 +49,9 @@ def load_gpen(
     Args:
         path_or_name: a file; a file name, or a name without its extension, in one of the folders; "builtin".
         device: where it is to run.
-        dtype: what it is to compute in; None: float32, for half precisions change the result. ONNX Runtime computes in
-            what the file was exported in.
+        dtype: what it is to compute in; float32 is true float32 on every device. None: float32 whose convolutions may
+            run in TF32; never a half precision, which changes the result. ONNX Runtime computes in what the file was
+            exported in.
         folders: searched before our own models folder.
         runs_on: where the module will be moved to before it runs, if not ``device``. A session of ONNX Runtime cannot
             be moved, so it is opened there.
@@ -84,7 +85,7 @@ def load_gpen(
         if onnx:
             _log.info("%s: the graph is understood; its weights run without ONNX Runtime", path.name)
         template = read_metadata(path).get("template", "gpen")
-        module = build_engine(state_dict, config, wanted).to(device)
+        module = build_engine(state_dict, config, dtype).to(device)
         declined = getattr(module, "declined", None)
         if declined:
             warnings += (f"{name} runs without the fast engine: {declined}",)

@@ -102,9 +102,9 @@ class ReferenceEngine(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: torch.Tensor, check_cancel: CheckCancel = never_cancelled) -> torch.Tensor:
-        """[N,3,in,in] -> [N,3,out,out] float32."""
-        with no_autocast(x.device), FixedTF32(self.tf32):
-            return self.net(x.to(self.dtype), check_cancel).float()
+        """[N,3,in,in] -> [N,3,out,out] float32; ``check_cancel`` is called before every convolution."""
+        with no_autocast(x.device), FixedTF32(self.tf32, check_cancel):
+            return self.net(x.to(self.dtype)).float()
 
 
 def build_engine(

@@ -11,22 +11,25 @@ import numpy as np
 import torch
 
 from ...gpen_arch import CheckCancel, never_cancelled
+from ...gpen_arch.autocast import no_autocast
+from ...gpen_arch.tf32 import runs_tf32
 from ..errors import ModelFileError, RestoreError
+from .finiteness import both_finite, check_crop_values, faces_not_finite
 from .providers import CPU, import_onnxruntime, providers_for, why_cpu
-from .restorer import Sizes, check_crops, default_batch_size, from_network, to_network
+from .restorer import OnNotice, Sizes, check_crops, default_batch_size, from_network, to_network
 
 _log = logging.getLogger(__name__)
 _DTYPES = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16}
 
 
 class OnnxRestorer:
-    """Restores faces with an ONNX Runtime session; names, shapes and types come from the session.
+    """Restores faces with an ONNX Runtime session; names, shapes and types are read from the session.
 
     Args:
         path: the .onnx file.
-        config: its sizes, as `onnx_sizes` reads them from the graph.
-        device: where it is wanted; what really runs is read back from the session, and said.
-        dtype: asked for; a graph computes in what it was exported in, so another one gives a warning.
+        config: its sizes, as `onnx_sizes` reads them.
+        device: where it is to run; what runs is read back from the session, and differences give a warning.
+        dtype: what was asked for; a graph computes in what it was exported in, so another one gives a warning.
         name, template, warnings: as in `Restorer`.
 
     Raises:
@@ -50,7 +53,6 @@ class OnnxRestorer:
         self.name = name or path.stem
         self.path: Path | None = path
         self.template = template
-        self._warnings = list(warnings)
         self._session, available = _open_session(path, device)
         self._input = self._session.get_inputs()[0]
         self._output = self._session.get_outputs()[0]
@@ -59,54 +61,76 @@ class OnnxRestorer:
         self.provider = f"onnxruntime {active}"
         self.device = torch.device("cpu") if active == CPU else device
         self.batch_size = default_batch_size(self.config.out_size, self.device)
-        self._lock = threading.Lock()  # not every provider may run twice at once
+        self._lock = threading.Lock()  # not every provider supports concurrent runs
+        added: list[str] = []
         if active == CPU and device.type != "cpu":
-            self._warnings.append(f"{path.name} runs on the CPU, not on {device.type}: {why_cpu(device, available)}")
+            added.append(f"{path.name} runs on the CPU, not on {device.type}: {why_cpu(device, available)}")
         if dtype is not None and dtype != self.dtype:
             has, wanted = (str(d).removeprefix("torch.") for d in (self.dtype, dtype))
-            self._warnings.append(f"{path.name} computes in {has}, as it was exported, not in {wanted}")
-        for sentence in self._warnings[len(warnings) :]:
+            added.append(f"{path.name} computes in {has}, as it was exported, not in {wanted}")
+        for sentence in added:
             _log.warning("%s", sentence)
+        self.warnings = (*warnings, *added)
 
     def __repr__(self) -> str:
         return f"<{self.name} {self.config.in_size}->{self.config.out_size} on {self.provider}>"
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """Sentences for the report."""
-        return tuple(self._warnings)
+    def precision(self) -> str:
+        """What the graph was exported in, "fp32" or "fp16"; "tf32" where the CUDA provider runs float32 as that."""
+        if self.dtype == torch.float16:
+            return "fp16"
+        options = self._session.get_provider_options().get("CUDAExecutionProvider", {})
+        return "tf32" if options.get("use_tf32") == "1" and runs_tf32(self.device) else "fp32"
 
-    def restore(self, crops: torch.Tensor, check_cancel: CheckCancel = never_cancelled) -> torch.Tensor:
+    def restore(
+        self,
+        crops: torch.Tensor,
+        check_cancel: CheckCancel = never_cancelled,
+        on_notice: OnNotice | None = None,
+    ) -> torch.Tensor:
         """(N,H,W,3) floating point in [0,1] -> (N,S,S,3) float32 in [0,1] on the crops' device.
 
+        Args:
+            check_cancel: called before every batch.
+            on_notice: never called: a session does nothing that a report has to tell.
+
         Raises:
-            TypeError, ValueError: no such tensor, or pixels that are not finite.
+            TypeError, ValueError: not a batch of crops, or pixels that are not finite.
             RestoreError: the output is not finite.
         """
+        del on_notice
         check_crops(crops)
         size = self.config.out_size
         fixed = self._input.shape[0]
         step = fixed if isinstance(fixed, int) else max(1, self.batch_size)
-        with torch.no_grad():
+        with torch.no_grad(), no_autocast(crops.device):
             result = torch.empty(len(crops), size, size, 3, dtype=torch.float32, device=crops.device)
             for start in range(0, len(crops), step):
                 check_cancel()
-                x = to_network(crops[start : start + step], self.config.in_size).to("cpu", self.dtype).numpy()
-                result[start : start + step] = from_network(self._run(x, step), crops.device)
+                part = crops[start : start + step]
+                x = to_network(part, self.config.in_size).to("cpu", self.dtype)
+                y = torch.from_numpy(np.ascontiguousarray(self._run(x.numpy(), step)))
+                if not both_finite(part, y):
+                    check_crop_values(part, start, len(crops))
+                    self._check_faces(y)
+                result[start : start + step] = from_network(y, crops.device)
         return result
 
-    def _run(self, x: np.ndarray, batch: int) -> torch.Tensor:
+    def _run(self, x: np.ndarray, batch: int) -> np.ndarray:
         count = len(x)
-        if isinstance(self._input.shape[0], int) and count < batch:  # a fixed batch is filled up
+        if isinstance(self._input.shape[0], int) and count < batch:  # fill up a fixed batch
             x = np.concatenate([x, np.repeat(x[-1:], batch - count, axis=0)])
         with self._lock:
             (y,) = self._session.run([self._output.name], {self._input.name: x})
-        if not np.isfinite(y).all():
+        return y[:count]
+
+    def _check_faces(self, y: torch.Tensor) -> None:
+        if len(faces_not_finite(y)):
             raise RestoreError(
                 f"{self.name}: the restored face is not finite (NaN or infinity) in {self.dtype} on {self.provider}; "
                 "use a float32 export or the .pth file"
             )
-        return torch.from_numpy(np.ascontiguousarray(y[:count]))
 
 
 def _open_session(path: Path, device: torch.device) -> tuple[Any, list[str]]:

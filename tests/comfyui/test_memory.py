@@ -79,8 +79,10 @@ with torch.inference_mode():
     loaded.bring_to_device(1 << 20)
     loaded.restorer.batch_size = 1
     told["known"] = known()
-    told["finite"] = bool(torch.isfinite(loaded.restorer.restore(torch.rand(2, 64, 64, 3))).all())
-    told["warnings"] = list(loaded.restorer.warnings)
+    notices = []
+    crops, note = torch.rand(2, 64, 64, 3), lambda kind, values: notices.append([kind, values["faces"]])
+    told["finite"] = bool(torch.isfinite(loaded.restorer.restore(crops, on_notice=note)).all())
+    told["notices"] = notices
     told["known after an overflow"] = known()
     told["asked"] = asked
     mm.unload_all_models()
@@ -165,7 +167,7 @@ def test_the_wide_copy_of_a_face_that_overflows_is_counted(root: Path, model: Pa
     weights["generator.input.input"] *= 1e6  # more than float16 holds, not more than float32
     torch.save(weights, tmp_path / "overflows.pth")
     told = told_by(OVERFLOWING, root, tmp_path / "overflows.pth", "--cpu")
-    assert told["finite"] and "float16 overflowed" in told["warnings"][0]
+    assert told["finite"] and told["notices"] == [["widened", 1], ["widened", 1]]
     assert told["known"] == ["torch.float16"]
     assert told["known after an overflow"] == ["torch.float16", "torch.float32"], "ComfyUI does not know the copy"
     wide, narrow = ["torch.float32", True], ["torch.float16", False]

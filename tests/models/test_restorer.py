@@ -1,4 +1,4 @@
-"""load_gpen and restore: the way of pixels, sizes, batches, wrong crops, and names that lie."""
+"""load_gpen and restore: pixels, sizes, batches, invalid crops, and misleading file names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from gpen_pack.gpen_arch import GPEN, GPENConfig
+from gpen_pack.gpen_arch import GPEN, CheckCancel, GPENConfig, never_cancelled
 from gpen_pack.models import ModelFileError, Restorer, load_gpen
 from gpen_pack.models.restorers.torch_restorer import TorchRestorer
 from torch import nn
@@ -24,7 +24,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Constant(nn.Module):
-    """Gives its parameter for every pixel; counts its calls and remembers what it was shown."""
+    """Gives its parameter for every pixel, and records its inputs."""
 
     def __init__(self, value: float, size: int = 8, out: int = 8) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Constant(nn.Module):
         self.size = size
         self.seen: list[torch.Tensor] = []
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, check_cancel: CheckCancel = never_cancelled) -> torch.Tensor:
         assert x.shape[1:] == (3, self.size, self.size)
         self.seen.append(x)
         return self.value.expand(len(x), 3, self.out, self.out)
@@ -70,11 +70,12 @@ def test_what_it_says_about_itself(path: Path) -> None:
     assert restorer.dtype == torch.float32
     assert restorer.device == torch.device("cpu")
     assert restorer.provider == "torch cpu"
+    assert restorer.precision == "fp32"
     assert restorer.warnings == ()
     assert not restorer.module.training
     assert not any(p.requires_grad for p in restorer.module.parameters())
     restorer.module.to("meta")
-    assert restorer.device.type == "meta", "read from the module, which a host may move"
+    assert restorer.device.type == "meta", "it is read from the module, which a host may move"
 
 
 def test_any_size_comes_in(path: Path) -> None:
@@ -87,14 +88,14 @@ def test_any_size_comes_in(path: Path) -> None:
 def test_shrinking_is_antialiased_and_keeps_its_place() -> None:
     restorer = constant(0.0, size=16, out=16)
     stripes = torch.zeros(1, 128, 128, 3)
-    stripes[:, :, ::2] = 1  # finer than the network's pixels: an even grey, not stripes of a lower frequency
+    stripes[:, :, ::2] = 1  # finer than the network's pixels: must become grey, not coarser stripes
     restorer.restore(stripes)
     assert restorer.module.seen[-1][..., 2:-2].abs().max() < 0.02
     ramp = (torch.arange(128) + 0.5).div(128).expand(1, 128, 128)[..., None].expand(-1, -1, -1, 3)
     restorer.restore(ramp)
     seen = (restorer.module.seen[-1][0, 0, 8] + 1) / 2
     expected = (torch.arange(16) + 0.5) / 16
-    assert torch.allclose(seen[2:-2], expected[2:-2], atol=1e-4), "pixel centres stay where they are"
+    assert torch.allclose(seen[2:-2], expected[2:-2], atol=1e-4), "pixel centres must not shift"
 
 
 def test_the_crops_are_left_alone(path: Path) -> None:
@@ -173,10 +174,10 @@ def test_a_larger_output(tmp_path: Path) -> None:
     assert torch.equal(restorer.restore(crops), restorer.restore(crops))
 
 
-# ---------------------------------------------------------------- names that lie
+# ---------------------------------------------------------------- misleading file names
 
 
-def test_the_weights_decide_and_a_lying_name_is_said(
+def test_the_weights_decide_and_a_misleading_name_gives_a_warning(
     tmp_path: Path, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     liar = tmp_path / "GPEN-BFR-2048.pth"
@@ -190,7 +191,7 @@ def test_the_weights_decide_and_a_lying_name_is_said(
     assert restorer.warnings[0] in caplog.text
 
 
-def test_other_tasks_are_warned_of(tmp_path: Path, path: Path) -> None:
+def test_weights_for_another_task_give_a_warning(tmp_path: Path, path: Path) -> None:
     file = tmp_path / "GPEN-Colorization.pth"
     file.write_bytes(path.read_bytes())
     assert "colouring" in load_gpen(file).warnings[0]
