@@ -1,6 +1,6 @@
 """The network on the CPU: ``python benchmarks/engine.py``. See README.md for what is measured and how.
 
-The contenders sit in processes of their own and take turns, so that they meet the same machine and each has its own
+The contenders run in processes of their own and take turns, so that they meet the same load and each has its own
 peak memory. Every round starts with the floor: how fast this machine multiplies matrices at that moment.
 """
 
@@ -38,14 +38,14 @@ class Worker:
         self.peak_mb = 0.0
 
     def run(self, *, warm_up: bool = False) -> dict[str, Any]:
-        """One face."""
+        """Restore one face and record its row."""
         row = self._ask("run\n")
         if not warm_up:
             self.rows.append(row)
         return row
 
     def close(self) -> None:
-        """End the process and read its peak."""
+        """End the process and read its peak memory."""
         self.peak_mb = self._ask("\n")["peak_mb"]
         self._process.communicate()
 
@@ -59,12 +59,12 @@ class Worker:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.name}: the process ended with {self._process.wait()}; its error stands above")
+            raise RuntimeError(f"{self.name}: the process ended with {self._process.wait()}; its error is above")
         return json.loads(line)
 
 
 def convolution_gflop(size: int) -> float:
-    """Multiplications and additions of all 3×3 and 1×1 convolutions of the published shape, in billions."""
+    """Multiplications and additions of all convolutions of the published shape, in billions."""
     from engine_worker import pack
 
     config = pack("gpen_arch").GPENConfig.standard(size)
@@ -90,7 +90,7 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[list[Worker], li
     floor = Worker("floor", options, weights, folder / "floor")
     done: list[Worker] = []
     rates: list[dict[str, float]] = []
-    # the reference takes so long and so much memory that it does not sit beside the others
+    # the reference runs apart from the others, as it takes much time and memory
     for group, rounds in ((names[:1], max(1, options.rounds // 3)), (names[1:], options.rounds)):
         workers = [
             Worker(name, options, graph if name.startswith("onnx") else weights, folder / name.replace(" ", "-"))
@@ -110,7 +110,7 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[list[Worker], li
 
 
 def report(workers: list[Worker], rates: list[dict[str, float]], options: argparse.Namespace) -> dict[str, Any]:
-    """Everything as one JSON-ready dictionary."""
+    """All figures as one JSON-ready dictionary."""
     gflop = convolution_gflop(options.size)
     expected = torch.load(workers[0].result, weights_only=True)
     best = {key: max(rate[key] for rate in rates) for key in rates[0]}
@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write all figures")
     options = parser.parse_args()
     if "reference" in options.without:
-        parser.error("the reference is what the others' error is measured against; it cannot be left out")
+        parser.error("the reference cannot be left out: the errors of the others are measured against it")
     with tempfile.TemporaryDirectory() as folder:
         found = report(*measure(options, Path(folder)), options)
     if options.json:

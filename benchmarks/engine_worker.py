@@ -1,7 +1,7 @@
 """One contender of ``benchmarks/engine.py`` in a process of its own, so that its peak memory is its own.
 
-Prints a line of JSON when it is ready, then one for every line that it reads: the seconds that a face took. An empty
-line ends it, and its last word is the peak resident memory.
+Prints a line of JSON when it is ready, then one for every line that it reads, with the seconds that a face took. An
+empty line ends it; it then prints its peak resident memory.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def pack(module: str) -> Any:
 
 
 def random_network(size: int, config: Any = None) -> Any:
-    """The reference of the published ``size`` (or of ``config``), every tensor drawn, the zeros of training too."""
+    """The reference of the published ``size`` (or of ``config``) with every tensor random, biases too."""
     arch = pack("gpen_arch")
     torch.manual_seed(0)
     net = arch.GPEN(config or arch.GPENConfig.standard(size)).eval().requires_grad_(False)
@@ -54,7 +54,7 @@ def picture(size: int, batch: int = 1) -> torch.Tensor:
 
 
 def export_onnx(net: Any, path: Path) -> None:
-    """The readable network as ONNX; its resampling is spelt as (transposed) convolutions for the exporter."""
+    """Write the reference as ONNX, with its resampling as (transposed) convolutions, which the exporter supports."""
     layers = pack("gpen_arch.layers")
 
     def upfirdn2d(x: torch.Tensor, kernel: torch.Tensor, *, up: int = 1, pad: tuple[int, int] = (0, 0)) -> torch.Tensor:
@@ -73,7 +73,7 @@ def export_onnx(net: Any, path: Path) -> None:
 
 
 def contender(name: str, size: int, threads: int, weights: Path) -> Callable[[], Any]:
-    """A call that restores one face and returns the picture."""
+    """A function that restores one face and returns it."""
     x = picture(size)
     if name.startswith("onnxruntime"):
         import onnxruntime
@@ -94,7 +94,7 @@ def contender(name: str, size: int, threads: int, weights: Path) -> Callable[[],
 
 
 def rates(clock: Callable[[], float]) -> dict[str, float]:
-    """What this machine reaches in GFLOP/s: a large matrix product, and the best of the convolution library."""
+    """GFLOP/s of this machine: a large matrix product, and a comfortable convolution."""
 
     def fastest(call: Callable[[], Any]) -> float:
         call()
@@ -103,7 +103,7 @@ def rates(clock: Callable[[], float]) -> dict[str, float]:
             start = clock()
             call()
             seconds.append(clock() - start)
-        return min(seconds)  # a rate of the hardware, not of what else runs on it
+        return min(seconds)  # the rate of the hardware, not of other programs
 
     found = {}
     for name, dtype in DTYPES.items():
@@ -116,7 +116,7 @@ def rates(clock: Callable[[], float]) -> dict[str, float]:
 
 
 def peak_mb() -> float:
-    """The most that this process has held; its parent's share before the exec does not count."""
+    """Peak resident memory of this process in MB."""
     status = Path("/proc/self/status")
     if status.exists():
         return int(status.read_text(encoding="ascii").split("VmHWM:")[1].split()[0]) / 1024
@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--clock", choices=("wall", "cpu"), required=True)
-    parser.add_argument("--result", type=Path, help="where the first picture goes")
+    parser.add_argument("--result", type=Path, help="where the first result is written")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What ``gpu.py`` measures with: rows, a clock that synchronises, peaks of memory, checks against a tolerance."""
+"""The tools of ``gpu.py``: rows, a clock that synchronises, peak memory, checks against a tolerance."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine_worker import pack, random_network
 
 
 class Bench:
-    """Rows, the clock, and where they are measured."""
+    """The rows of one run and the device they are measured on."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.device = torch.device(options.device)
@@ -31,7 +31,7 @@ class Bench:
     def time(self, name: str, call: Callable[[], Any], *, faces: int = 1, repeats: int = 20) -> float | None:
         """Median seconds of ``call``, warmed up and synchronised, and the peak of GPU memory over it."""
         if time.monotonic() > self.deadline:
-            self.row(name, note="not measured: the time was up")
+            self.row(name, note="not measured: the time ran out")
             return None
         try:
             for _ in range(3):
@@ -45,7 +45,7 @@ class Bench:
                 call()
                 self._synchronise()
                 seconds.append(time.perf_counter() - start)
-        except torch.OutOfMemoryError as error:
+        except torch.cuda.OutOfMemoryError as error:
             self.row(name, note=f"not measured: {error}".splitlines()[0])
             return None
         median = statistics.median(seconds)
@@ -58,14 +58,14 @@ class Bench:
         return median
 
     def check(self, name: str, result: torch.Tensor, expected: torch.Tensor, tolerance: float) -> None:
-        """Relative error of ``result``; beyond ``tolerance`` the run fails in the end."""
+        """Add the relative error of ``result`` as a row; above ``tolerance`` the run fails at its end."""
         error = float((result.double() - expected.double()).norm() / expected.double().norm())
         if not error <= tolerance:  # NaN too
             self.failures.append(f"{name}: relative error {error:.1e}, tolerance {tolerance:.0e}")
         self.row(name, relative_error=error, tolerance=tolerance)
 
     def row(self, name: str, **values: Any) -> None:
-        """Keep and show a row; what is written survives a crash of a later one."""
+        """Add and print a row; the file is written each time, so that it survives a crash of a later row."""
         self.rows.append({"what": name, **values})
         shown = ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
         print(f"{name}: {shown}", flush=True)
@@ -75,11 +75,11 @@ class Bench:
             self.json_path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
     def figure(self, name: str, key: str) -> float | None:
-        """One figure of a row; None where it was not measured."""
+        """One figure of a row; None if it was not measured."""
         return next((row[key] for row in self.rows if row["what"] == name and key in row), None)
 
     def bar(self, name: str, reached: float | None, most: float | None = None, least: float | None = None) -> None:
-        """A row of the issue's table: what was asked, what was reached, whether that is enough."""
+        """Add a bar as a row: the figure asked for, the figure reached, whether it is met."""
         asked = f"at most {most:g}" if most is not None else f"at least {least:g}"
         if reached is None:
             self.row(f"BAR {name}", asked=asked, reached="not measured")
@@ -88,16 +88,16 @@ class Bench:
         self.row(f"BAR {name}", asked=asked, reached=reached, met=met)
 
     def device_name(self) -> str:
-        """As the driver calls it."""
+        """The driver's name of the device."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
 
     def network(self) -> Any:
-        """The reference with random weights, the same at every call."""
+        """The reference with random weights, the same in every call."""
         config = pack("gpen_arch").GPENConfig.standard(self.size, narrow=self.narrow)
         return random_network(self.size, config)
 
     def free(self) -> None:
-        """Give the cache back, so that the next contender's memory is its own."""
+        """Empty the cache, so that the next contender is measured alone."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -108,7 +108,7 @@ class Bench:
 
 @contextlib.contextmanager
 def without_tf32() -> Iterator[None]:
-    """Full float32 products, so that the tolerance is the engine's and not the hardware's short cut."""
+    """Run the reference in true float32; the engine decides for itself whether it uses TF32."""
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     try:
@@ -118,7 +118,7 @@ def without_tf32() -> Iterator[None]:
 
 
 def versions() -> dict[str, str]:
-    """What the figures belong to."""
+    """The versions that the figures belong to."""
     cudnn = torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None
     return {
         "python": platform.python_version(), "torch": torch.__version__, "cuda": str(torch.version.cuda),
