@@ -1,4 +1,4 @@
-"""Hyperparameters come from shapes alone; what is not a GPEN is refused by name."""
+"""Hyperparameters are read from shapes alone; for other tensors the error names the keys."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ODD = {
 
 
 def random_net(config: GPENConfig) -> GPEN:
-    """Every tensor drawn, also the biases and feature weights that start at zero."""
+    """A GPEN with every tensor random, including the biases and feature weights that start at zero."""
     net = GPEN(config).eval()
     with torch.no_grad():
         for parameter in net.parameters():
@@ -35,7 +35,7 @@ def random_net(config: GPENConfig) -> GPEN:
 
 @pytest.mark.parametrize("name", ODD)
 def test_build_save_read_infer_round_trip(name: str, tmp_path: Path) -> None:
-    """Build, save in both formats, read back, find the same config, give the same picture."""
+    """Build, save in both formats, read back: the same config and the same output."""
     safetensors = pytest.importorskip("safetensors.torch")
     config = ODD[name]
     net = random_net(config)

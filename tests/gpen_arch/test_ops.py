@@ -1,4 +1,4 @@
-"""Properties of the elementary operations, against plain references written from the papers' formulas."""
+"""The elementary operations against plain references written from the formulas of the papers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gpen_pack.gpen_arch.ops import biased_leaky_relu, fir_kernel, modulated_con
 
 
 def slow_upfirdn(x: np.ndarray, kernel: np.ndarray, up: int, down: int, pad: tuple[int, int]) -> np.ndarray:
-    """One plane, loops only: zeros between, zeros around, true convolution, every down-th pixel."""
+    """One channel, in loops: insert zeros, pad, convolve, keep every down-th pixel."""
     h, w = x.shape
     wide = np.zeros((h * up + sum(pad), w * up + sum(pad)))
     wide[pad[0] : pad[0] + h * up : up, pad[0] : pad[0] + w * up : up] = x
@@ -60,7 +60,7 @@ def test_skip_upsampling_is_bilinear_inside() -> None:
 @pytest.mark.parametrize("up", [False, True])
 @pytest.mark.parametrize("demodulate", [False, True])
 def test_modulated_conv2d_equals_per_sample_weights(up: bool, demodulate: bool) -> None:
-    """The paper's form: w' = s·w, w'' = w'/||w'||, one convolution a sample."""
+    """The paper's form: w' = s·w, w'' = w'/||w'||, one convolution per sample."""
     x, weight, style = torch.randn(3, 5, 6, 6), torch.randn(4, 5, 3, 3), torch.randn(3, 5)
     got = modulated_conv2d(x, weight, style, demodulate=demodulate, up=up)
     for n in range(3):
@@ -75,7 +75,7 @@ def test_modulated_conv2d_equals_per_sample_weights(up: bool, demodulate: bool) 
 
 
 def test_demodulated_output_has_unit_variance() -> None:
-    """White noise in, unit variance out, whatever the style (away from the zero padding)."""
+    """White noise gives unit variance for any style (away from the zero padding)."""
     conv = ModulatedConv2d(32, 16, 3, 8)
     w = torch.randn(4, 8) * 5
     with torch.no_grad():

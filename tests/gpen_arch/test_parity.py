@@ -1,4 +1,4 @@
-"""Our GPEN against outputs of the authors' own code: a tiny golden in the repository, full-width ones beside it."""
+"""The reference against outputs of the authors' code: a tiny golden file here, full-width ones in ../shared."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def assert_close(got: torch.Tensor, expected: np.ndarray, what: str, tolerance: 
 
 
 def load_case(name: str) -> tuple[GPEN, dict[str, np.ndarray]]:
-    """The authors' weights for the case, strictly loaded, and everything else of it."""
+    """The reference with the authors' weights of this case, and the other arrays of the case."""
     with np.load(TINY) as archive:
         fields = {key.split("/", 1)[1]: archive[key] for key in archive.files if key.startswith(name + "/")}
     state = {key.removeprefix("weight/"): torch.from_numpy(v) for key, v in fields.items() if key.startswith("weight/")}
@@ -44,7 +44,7 @@ def load_case(name: str) -> tuple[GPEN, dict[str, np.ndarray]]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_equals_the_authors_code_on_a_tiny_model(name: str) -> None:
-    """Concatenated, added, and SR (with our seeded level noise put into their code)."""
+    """Concatenated, added, and SR (whose golden output was made with our level noise)."""
     net, fields = load_case(name)
     with torch.no_grad():
         output = net(torch.from_numpy(fields["input"]))
@@ -52,7 +52,7 @@ def test_equals_the_authors_code_on_a_tiny_model(name: str) -> None:
 
 
 def test_every_stage_equals_the_authors_code() -> None:
-    """Taps inside the net: the first stage that differs is the one that broke."""
+    """Intermediate outputs: the first stage that differs is the broken one."""
     net, fields = load_case("plain")
     stages: dict[str, torch.nn.Module] = {
         "ecd1": net.get_submodule("ecd1"),

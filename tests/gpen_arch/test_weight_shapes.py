@@ -1,4 +1,4 @@
-"""The shapes written down are those of the network itself, and a file is checked without building one."""
+"""The computed shapes are those of the network, and a file is checked without building one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_shapes_of_any_config(seed: int) -> None:
 
 
 def test_checking_a_file_imports_no_compiler() -> None:
-    """A first load must not pay for sympy and PyTorch's compiler, which a network on the meta device brings in."""
+    """A first load must not import sympy and PyTorch's compiler, as a network on the meta device does."""
     program = f"""
 import importlib, importlib.machinery, importlib.util, sys, torch
 spec = importlib.machinery.ModuleSpec("gpen_pack", None, is_package=True)

@@ -7,36 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from gpen_pack.gpen_arch import GPEN, CheckCancel, GPENConfig, never_cancelled
+from gpen_pack.gpen_arch import GPEN, GPENConfig
 from gpen_pack.models import ModelFileError, Restorer, load_gpen
 from gpen_pack.models.restorers.torch_restorer import TorchRestorer
-from torch import nn
-
-CONFIG = GPENConfig.standard(64, narrow=1 / 32, style_dim=32, mapping_layers=2, channel_multiplier=1)
+from gpen_pack.tests.models.stand_ins import CONFIG, Constant, write_tiny
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(3)
-    file = tmp_path_factory.mktemp("models") / "tiny.pth"
-    torch.save(GPEN(CONFIG).state_dict(), file)
-    return file
-
-
-class Constant(nn.Module):
-    """Gives its parameter for every pixel, and records its inputs."""
-
-    def __init__(self, value: float, size: int = 8, out: int = 8) -> None:
-        super().__init__()
-        self.value = nn.Parameter(torch.tensor(value))
-        self.out = out
-        self.size = size
-        self.seen: list[torch.Tensor] = []
-
-    def forward(self, x: torch.Tensor, check_cancel: CheckCancel = never_cancelled) -> torch.Tensor:
-        assert x.shape[1:] == (3, self.size, self.size)
-        self.seen.append(x)
-        return self.value.expand(len(x), 3, self.out, self.out)
+    return write_tiny(tmp_path_factory.mktemp("models"))
 
 
 def constant(value: float, size: int = 8, out: int = 8) -> TorchRestorer:
