@@ -8,7 +8,7 @@ from .files.hashing import sha256_of
 from .files.reading import read_metadata, read_state_dict
 from .inspection import ModelInfo, Verdict, inspect_model, verify_file
 from .loading import load_gpen
-from .restorers.restorer import Restorer
+from .restorers.restorer import OnNotice, Restorer
 from .search import (
     BUILTIN_LABEL,
     BUILTIN_NAME,
@@ -35,6 +35,7 @@ __all__ = [
     "ModelFileError",
     "ModelInfo",
     "ModelNotFoundError",
+    "OnNotice",
     "RestoreError",
     "Restorer",
     "Verdict",

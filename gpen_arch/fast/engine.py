@@ -75,7 +75,8 @@ class FastGPEN(nn.Module):
     def _run(self, x: torch.Tensor, check_cancel: CheckCancel) -> torch.Tensor:
         z, features = self.encoder(x, check_cancel)
         for above in self.config.levels[len(features) :]:
-            noise = level_noise(self.config.channels_at(above), above).to(x.device, self.dtype)
+            noise = level_noise(self.config.channels_at(above), above).to(self.dtype)
+            noise = noise.to(x.device, non_blocking=x.device.type == "cuda")  # CUDA copies it before it returns
             features.append(Features(noise.permute(0, 2, 3, 1).contiguous()))
         return self.synthesis(z, features, check_cancel).float()
 

@@ -11,7 +11,7 @@ from gpen_pack.tests.gpu.cases import CONFIGS, DTYPES, HostReads, image, random_
 
 
 @pytest.mark.parametrize("precision", DTYPES)
-@pytest.mark.parametrize("name", ["concatenated", "added"])  # SR draws its noise on the CPU
+@pytest.mark.parametrize("name", CONFIGS)
 def test_the_engine_never_waits(name: str, precision: str, device: torch.device) -> None:
     net = random_net(CONFIGS[name])
     engine = build_engine(net.state_dict(), dtype=DTYPES[precision]).to(device)
