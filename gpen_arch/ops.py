@@ -35,7 +35,7 @@ def upfirdn2d(
 
 
 def fir_kernel(gain: float = 1) -> torch.Tensor:
-    """The blur kernel [1,3,3,1]⊗[1,3,3,1] as [4,4] float32, summing to ``gain`` (4 after an upsampling by 2)."""
+    """The blur kernel [1,3,3,1](x)[1,3,3,1] as [4,4] float32, summing to ``gain`` (4 after an upsampling by 2)."""
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=torch.float32)
     kernel = taps[:, None] * taps[None, :]
     return kernel * (gain / kernel.sum())

@@ -37,7 +37,7 @@ def over_alternating_rows(weight: torch.Tensor) -> torch.Tensor:
 
 
 def is_the_blur(kernel: torch.Tensor, gain: float) -> bool:
-    """Whether a checkpoint's blur kernel is [1,3,3,1]⊗[1,3,3,1] with the sum ``gain``, as this module assumes."""
+    """Whether a checkpoint's blur kernel is [1,3,3,1](x)[1,3,3,1] with the sum ``gain``, as this module assumes."""
     if tuple(kernel.shape) != (4, 4):
         return False
     taps = blur_taps()
