@@ -11,6 +11,7 @@ from torch import Tensor
 from ..collection import Faces
 from ..geometry.alignment import apply_affine, invert_affine
 from ..geometry.resizing import resize_planes
+from ..geometry.upload import steps
 from ..selection import frame_mask
 from .outlines import ELLIPSE, Shape, face_shape
 
@@ -103,9 +104,9 @@ class FaceMask:
     def _field(self, row: list[float], device: torch.device | str) -> Tensor:
         """row · (x, y, 1) at the centres of the box's pixels: (y1-y0, x1-x0) float32."""
         x0, y0, x1, y1 = self.box
-        along = (torch.arange(x0, x1, dtype=torch.float64) + 0.5) * row[0]
-        down = (torch.arange(y0, y1, dtype=torch.float64) + 0.5) * row[1] + row[2]
-        return along.float().to(device) + down.float().to(device)[:, None]
+        along = steps(x1 - x0, row[0], (x0 + 0.5) * row[0], torch.device(device))
+        down = steps(y1 - y0, row[1], (y0 + 0.5) * row[1] + row[2], torch.device(device))
+        return along + down[:, None]
 
     def _power(self, axis: tuple[float, float], before: float, after: float, device: torch.device | str) -> Tensor:
         """One axis' part of the shape's radius, to its power."""

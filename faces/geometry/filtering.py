@@ -11,6 +11,8 @@ import math
 import torch
 from torch import Tensor
 
+from .upload import upload
+
 DENSITY = 1.5  # grid samples per resolvable pixel: 1 would soften by up to 30 %, 2 is twice the work
 WIDE = 3  # source pixels in one of the result from which a window serves fewer samples: it then has less to skip
 
@@ -109,10 +111,10 @@ class Axis:
                 (stride * step, step, matrix.stride(1)),
                 matrix.storage_offset() + first * step,
             )
-            weights = torch.kron(self.weights.weights, apart).to(out.device).expand(len(self.inside), -1, -1)
+            weights = upload(torch.kron(self.weights.weights, apart), out.device).expand(len(self.inside), -1, -1)
             torch.bmm(weights, windows, out=out[self.inside.start : self.inside.stop])
         for number, lo, own in self.mirrored:
-            own = torch.kron(own, apart).to(out.device)
+            own = upload(torch.kron(own, apart), out.device)
             torch.mm(own, matrix.narrow(0, (lo - self.lo) * channels, own.shape[1]), out=out[number])
         return out.view(-1, matrix.shape[1])
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .filtering import Axis, Filter, lanczos3, read_grid, reflect
+from .upload import steps
 
 TILE = {"cpu": 512, "cuda": 2048}  # largest side of a piece of the result, in its pixels: bounds the memory
 OFF_AXIS = math.sin(math.radians(15))  # from here on the corners of a rotated pass band would fold back visibly
@@ -31,13 +32,10 @@ def _bicubic(grid: Tensor, a: Matrix, height: int, width: int) -> Tensor:
     columns, rows = grid.shape[1:]
     pieces = torch.get_num_threads() if grid.device.type == "cpu" else 1  # torch's loop runs in parallel over the batch
     padded = -(-height // pieces) * pieces
-    j = torch.arange(width, dtype=torch.float64)
-    i = torch.arange(padded, dtype=torch.float64)
     # grid_sample's order is (last axis, last but one), its range -1 … 1 from edge to edge
-    along = torch.stack((a[1][0] * j, a[0][0] * j), -1)
-    down = torch.stack((a[1][1] * i + a[1][2], a[0][1] * i + a[0][2]), -1)
-    extent = torch.tensor([rows, columns], dtype=torch.float64) / 2
-    along, down = (along / extent).float().to(grid.device), (down / extent - 1).float().to(grid.device)
+    axes = ((a[1], rows / 2), (a[0], columns / 2))
+    along = torch.stack([steps(width, row[0] / half, 0.0, grid.device) for row, half in axes], -1)
+    down = torch.stack([steps(padded, row[1] / half, row[2] / half - 1, grid.device) for row, half in axes], -1)
     points = (down[:, None] + along).view(pieces, padded // pieces, width, 2)
     sampled = F.grid_sample(
         grid.expand(pieces, -1, -1, -1), points, mode="bicubic", padding_mode="zeros", align_corners=False
@@ -93,8 +91,9 @@ def _whole(shift: float) -> bool:
 
 def _shifted(picture: Tensor, x: int, y: int, height: int, width: int) -> Tensor:
     """A copy of [3, height, width] pixels from column x, row y on, mirrored beyond the border."""
-    rows = reflect(torch.arange(y, y + height), picture.shape[0]).to(picture.device)
-    columns = reflect(torch.arange(x, x + width), picture.shape[1]).to(picture.device)
+    device = picture.device
+    rows = reflect(torch.arange(y, y + height, device=device), picture.shape[0])
+    columns = reflect(torch.arange(x, x + width, device=device), picture.shape[1])
     return picture[:, :, :3].index_select(0, rows).index_select(1, columns).float().permute(2, 0, 1).contiguous()
 
 
