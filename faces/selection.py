@@ -130,9 +130,15 @@ def select_faces(
     Returns the faces frame by frame in ``order``, and an entry for everything that was left out.
     Raises ValueError for an unknown order, a bad ``select``, ``min_face_px`` below 0, a mask that does not fit.
     """
-    ranges = check_selection(select, order, min_face_px)
-    user_mask = frame_mask(mask, faces.frame_count)
+    check_selection(select, order, min_face_px)
+    return choose_faces(faces, select, order, min_face_px, frame_mask(mask, faces.frame_count))
 
+
+def choose_faces(
+    faces: Faces, select: str, order: str, min_face_px: float, user_mask: Tensor | None
+) -> tuple[Faces, tuple[Skipped, ...]]:
+    """:func:`select_faces` behind its checks; ``user_mask`` as :func:`frame_mask` gives it."""
+    ranges = parse_select(select)
     large_enough = faces.sizes >= min_face_px - 1e-6  # the fit's own rounding
     skipped: list[Skipped] = []
     small = torch.nonzero(~large_enough).flatten().tolist()

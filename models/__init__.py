@@ -7,7 +7,7 @@ from .files.hashing import sha256_of
 from .files.reading import read_metadata, read_state_dict
 from .inspection import ModelInfo, Verdict, inspect_model, verify_file
 from .loading import load_gpen
-from .restorers.restorer import Restorer
+from .restorers.restorer import CheckCancel, Restorer, never_cancelled
 from .search import (
     BUILTIN_LABEL,
     BUILTIN_NAME,
@@ -28,6 +28,7 @@ __all__ = [
     "CATALOGUE",
     "OWN_FOLDER",
     "CatalogueEntry",
+    "CheckCancel",
     "DownloadError",
     "ModelFile",
     "ModelFileError",
@@ -46,6 +47,7 @@ __all__ = [
     "find_model_files",
     "inspect_model",
     "load_gpen",
+    "never_cancelled",
     "read_metadata",
     "read_state_dict",
     "resolve_model",

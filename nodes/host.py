@@ -61,6 +61,13 @@ def torch_device() -> torch.device:
     return mm.get_torch_device()
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Whether ComfyUI would run a network in bf16 on this device; False where an old version does not say."""
+    import comfy.model_management as mm
+
+    return bool(mm.should_use_bf16(device)) if hasattr(mm, "should_use_bf16") else False
+
+
 def patcher(module: torch.nn.Module, load_device: torch.device, *, on_cpu: bool) -> Any:
     """The handle by which ComfyUI loads, offloads and counts a network.
 

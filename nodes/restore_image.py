@@ -76,7 +76,7 @@ class GPENRestoreImage:
             on_progress=host.progress(),
             check_cancel=host.check_cancel,
             free_memory=gpen_model.bring_to_device,
-            rungs=gpen_model.rungs(),
+            fallbacks=gpen_model.fallbacks(),
             **options,
         )
         return host.give(done.image), host.give(done.mask), done.report.text()

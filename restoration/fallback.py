@@ -1,34 +1,27 @@
-"""Out of memory: fewer faces at once, then narrower numbers, then the CPU, and every step is told."""
+"""Out of memory: fewer faces per call, then other ways to run the model, and the report tells every step."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from ..models import Restorer
-from .callbacks import CheckCancel, FreeMemory, never_cancelled
-from .report import Report
+from ..models import RestoreError, Restorer
+from .callbacks import CancelWatch, FreeMemory, never_cancelled
+from .memory import is_out_of_memory, working_bytes
+from .restorer_traits import OnNotice, batch_size_of, call, device_of, dtype_of, name_of, provider_of
 
 _log = logging.getLogger(__name__)
-# values for every pixel of the output's side, once and for every face, and bytes of a value beside the activations':
-# above what the fast engine holds at 256 to 2048 px on an accelerator, by a margin for the convolutions' own needs
-_FIXED, _PER_FACE, _FLOAT32_SHARE = 272_000, 75_000, 0.3
 _SMALLEST = 256  # px, of the published models
-_SAID = (
-    "out of memory",
-    "can't allocate memory",
-    "failed to allocate memory",
-    "cannot allocate memory",
-    "status_alloc_failed",  # cuBLAS, cuDNN, hipBLAS
-    "not enough gpu video memory",  # DirectML
-)
+_CPU = torch.device("cpu")
+_NOT_OF_THE_WAY = (TypeError, ValueError, RestoreError)
 
 
 @dataclass(frozen=True)
-class Rung:
+class FallbackStep:
     """Another way to run the same model, taken where the memory does not suffice for one face.
 
     Attributes:
@@ -46,91 +39,136 @@ class OutOfMemoryError(RuntimeError):
     """Not even one face fits, in any of the ways that were allowed; the message says what to change."""
 
 
-class Ladder:
-    """Runs crops through a restorer and steps down for the rest of its life where the memory does not suffice.
+class MemoryFallback:
+    """Loads and runs a restorer, and steps down for the rest of its life where the memory does not suffice.
+
+    Loading, building the next restorer and running are covered alike. A fresh object starts with the first choice.
 
     Args:
-        restorer: the first choice; never changed, so the next run starts at the top again.
-        report: gets a warning for each step taken.
+        restorer: the first choice; never changed.
         free_memory: asks the host to make room on the restorer's device and to bring the network there.
-        rungs: what to try after a batch of one, in this order.
-        check_cancel: asked by the restorer while it works.
+        steps: what to try after a batch of one, in this order.
+        check_cancel: asked by the restorer while it works; what it raises is never taken for a failure.
     """
 
     def __init__(
         self,
         restorer: Restorer,
-        report: Report,
         free_memory: FreeMemory | None = None,
-        rungs: Sequence[Rung] = (),
-        check_cancel: CheckCancel = never_cancelled,
+        steps: Sequence[FallbackStep] = (),
+        check_cancel: CancelWatch | None = None,
     ) -> None:
-        self.restorer = restorer
-        self.batch_size = max(1, restorer.batch_size)
-        self._report = report
+        self.restorer: Any = restorer
+        self.batch_size = batch_size_of(restorer)
         self._free_memory = free_memory
-        self._check_cancel = check_cancel
-        self._rungs = list(rungs)
+        self._steps = list(steps)
+        self._check_cancel = check_cancel or CancelWatch(never_cancelled)
+        self._way = ""  # of the steps; empty for the first choice
+        self._ready = False
+        self._beside = 0
         self._tried: list[str] = []
         self._ran: list[tuple[str, torch.dtype]] = []  # kind of device and precision of all that was tried
         self._said = ""
+        self._failed: Exception | None = None
 
-    def prepare(self, faces: int) -> None:
-        """Let the host make room for as many of ``faces`` as go through at once."""
-        if self._free_memory is not None:
-            self._free_memory(working_bytes(self.restorer, min(faces, self.batch_size)))
+    def prepare(self, faces: int, on_notice: OnNotice, beside: int = 0) -> None:
+        """Let the host make room for as many of ``faces`` as go through at once and load the network, once.
 
-    def restore(self, crops: torch.Tensor) -> torch.Tensor:
+        Args:
+            beside: bytes that frames need on the device beside the network.
+
+        Raises:
+            OutOfMemoryError: it fits in none of the ways.
+        """
+        self._beside = beside
+        while not self._ready:
+            at_once = min(faces, self.batch_size)
+            if self._attempt(lambda at_once=at_once: self._load(at_once)) is None:
+                self._step_down(at_once, 1, on_notice)  # weights that do not fit do not care for half a batch
+
+    def restore(self, crops: torch.Tensor, on_notice: OnNotice) -> torch.Tensor:
         """(N,H,W,3) float in 0…1 -> (N,S,S,3) float32 on the crops' device.
 
         Raises:
-            OutOfMemoryError: the last rung failed on a single face.
+            OutOfMemoryError: the last way failed on a single face.
         """
         parts: list[torch.Tensor] = []
         start = 0
         while start < len(crops):
+            self.prepare(len(crops) - start, on_notice, self._beside)
             part = crops[start : start + self.batch_size]
-            restored = self._attempt(part)
+            restored = self._attempt(lambda part=part: call(self.restorer, part, self._check_cancel, on_notice))
             if restored is None:  # outside of the except block, which would keep the failed tensors alive
-                self._step_down(len(part))
+                self._step_down(len(part), len(part) // 2, on_notice)
                 continue
             parts.append(restored)
             start += len(part)
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _attempt(self, crops: torch.Tensor) -> torch.Tensor | None:
+    def _load(self, at_once: int) -> bool:
+        if self._free_memory is not None:
+            self._free_memory(working_bytes(self.restorer, at_once) + self._beside)
+        self._ready = True
+        return True
+
+    def _attempt(self, work: Callable[[], Any]) -> Any:
+        """The result of ``work``, or None where memory ran out, or where a later way of running does not work."""
         try:
-            return self.restorer.restore(crops, self._check_cancel)
+            return work()
         except Exception as error:
-            if not is_out_of_memory(error):
+            self._check_cancel.pass_on(error)
+            self._failed = None if is_out_of_memory(error) else error
+            # the first choice's own errors, and what is wrong with the face, are for the caller
+            if self._failed is not None and (not self._way or isinstance(error, _NOT_OF_THE_WAY)):
                 raise
-            self._said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            self._said = _first_line(error)
             return None
 
-    def _step_down(self, faces: int) -> None:
-        was = f"{self.restorer.provider}, {faces} at once"
-        self._tried.append(was)
-        self._ran.append((self.restorer.device.type, self.restorer.dtype))
+    def _step_down(self, faces: int, fewer: int, on_notice: OnNotice) -> None:
+        """From ``faces`` at once to ``fewer``, or from one at once to the next way."""
+        failed, name = self._failed, name_of(self.restorer)
+        was = f"{provider_of(self.restorer)}, {faces} at once"
+        self._tried.append(was if failed is None else f"{self._way}: {self._said}")
+        self._ran.append((device_of(self.restorer, _CPU).type, dtype_of(self.restorer)))
+        self._ready = False
+        if failed is not None:
+            on_notice("step_failed", {"step": self._way, "error": self._said})
+            if not self._steps:
+                raise RuntimeError(
+                    f"{name} {self._way}: {self._said} (before that, out of memory: {'; '.join(self._tried[:-1])})"
+                ) from failed
+            self._next_restorer(on_notice)
+            return
         if faces > 1:
-            self.batch_size = faces // 2
-            self._tell(was, f"{self.batch_size} at once")
-        elif self._rungs:
-            rung = self._rungs.pop(0)
-            self.restorer, self._free_memory = rung.make(), rung.free_memory
-            self._tell(was, rung.name)
+            self.batch_size = fewer
+            step = f"{fewer} at once"
         else:
-            raise OutOfMemoryError(self._advice())
-        self.prepare(1)
+            step = self._next_restorer(on_notice)
+        _log.warning("%s: out of memory (%s): went on %s", name, was, step)
+        on_notice("out_of_memory", {"was": was, "step": step})
 
-    def _tell(self, was: str, step: str) -> None:
-        sentence = f"out of memory ({was}): went on {step}"
-        _log.warning("%s: %s", self.restorer.name, sentence)
-        self._report.warn(sentence)
+    def _next_restorer(self, on_notice: OnNotice) -> str:
+        """Build the next restorer that can be built; its name."""
+        while self._steps:
+            step = self._steps.pop(0)
+            try:
+                self.restorer = step.make()
+            except Exception as error:
+                self._check_cancel.pass_on(error)
+                if is_out_of_memory(error):
+                    self._said = _first_line(error)
+                self._tried.append(f"{step.name}: {_first_line(error)}")
+                _log.warning("%s %s failed: %s", name_of(self.restorer), step.name, error)
+                on_notice("step_failed", {"step": step.name, "error": _first_line(error)})
+                continue
+            self._free_memory, self._way = step.free_memory, step.name
+            return step.name
+        raise OutOfMemoryError(self._advice())
 
     def _advice(self) -> str:
         size, gigabytes = self.restorer.config.out_size, working_bytes(self.restorer) / 1e9
         return (
-            f"{self.restorer.name}: out of memory with one face of {size} px, which needs about {gigabytes:.1f} GB "
+            f"{name_of(self.restorer)}: out of memory with one face of {size} px, which needs about {gigabytes:.1f} GB "
             f"beside the weights (tried: {'; '.join(self._tried)}; {self._said}). To go on, {self._ways_out()}."
         )
 
@@ -138,7 +176,7 @@ class Ladder:
         """What has not been tried and would help."""
         ways = []
         accelerated = {dtype for device, dtype in self._ran if device != "cpu"}
-        if accelerated == {torch.float32} and self.restorer.module is not None:
+        if accelerated == {torch.float32} and getattr(self.restorer, "module", None) is not None:
             ways.append("choose precision bf16")
         if self.restorer.config.out_size > _SMALLEST:
             ways.append("choose a smaller model")
@@ -148,17 +186,5 @@ class Ladder:
         return f"{', '.join(ways[:-1])} or {ways[-1]}" if len(ways) > 1 else ways[0]
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of PyTorch, ONNX Runtime or Python says that memory ran out, on whatever device."""
-    # the class moved from torch.cuda to torch in 2.5
-    kinds = tuple(home.OutOfMemoryError for home in (torch, torch.cuda) if hasattr(home, "OutOfMemoryError"))
-    if isinstance(error, (*kinds, MemoryError)):
-        return True
-    text = str(error).casefold()
-    return any(words in text for words in _SAID)
-
-
-def working_bytes(restorer: Restorer, faces: int = 1) -> int:
-    """Memory that so many faces need on the restorer's device beside the weights, estimated from the output's size."""
-    value = restorer.dtype.itemsize + _FLOAT32_SHARE
-    return int(value * restorer.config.out_size * (_FIXED + _PER_FACE * faces))
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

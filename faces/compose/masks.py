@@ -199,8 +199,13 @@ class UserMask:
         return self._only
 
     def _fitted(self, mask: Tensor) -> Tensor:
-        mask = mask.to(torch.float32)
-        if tuple(mask.shape) != self._image_size:
-            # shrinking averages; both directions keep zeros zero
-            mask = resize_planes(mask[None, None], self._image_size, "bilinear")[0, 0]
-        return mask.clamp(0, 1)
+        return fit_mask(mask, self._image_size)
+
+
+def fit_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """A mask (h, w) at (height, width), float32 in 0 … 1 on its device; not to be written to."""
+    mask = mask.detach().to(torch.float32)
+    if tuple(mask.shape) != size:
+        # shrinking averages; both directions keep zeros zero
+        mask = resize_planes(mask[None, None], size, "bilinear")[0, 0]
+    return mask.clamp(0, 1)

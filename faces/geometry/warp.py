@@ -27,6 +27,11 @@ Rectangle = tuple[float, float, float, float]  # x0, y0, x1, y1
 EVERYWHERE = (-math.inf, -math.inf, math.inf, math.inf)
 
 
+def warps_on(device: torch.device) -> bool:
+    """Whether :func:`warp` runs on this kind of device; others lack the bicubic sampler and go over the CPU."""
+    return device.type in TILE
+
+
 def _bicubic(grid: Tensor, a: Matrix, height: int, width: int) -> Tensor:
     """Read ``grid`` [3, columns, rows] at a · (j, i, 1), in samples from its corner: [3, height, width]."""
     columns, rows = grid.shape[1:]
@@ -119,8 +124,7 @@ def warp(picture: Tensor, matrix: Matrix, height: int, width: int, within: Recta
         return _shifted(picture, round(x), round(y), height, width)
     scale = math.sqrt(abs(a * d - b * c))
     device = picture.device
-    if device.type not in TILE:
-        # other backends lack the bicubic warp
+    if not warps_on(device):
         return warp(picture.cpu(), matrix, height, width, within).to(device)
     off_axis = min(math.hypot(b, c), math.hypot(a, d)) / math.hypot(a, b, c, d)
     tile = TILE[device.type]

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from gpen_pack.restoration import OutOfMemoryError, Report, Rung, is_out_of_memory, restore_crops
-from gpen_pack.restoration.fallback import Ladder
+from gpen_pack.restoration import FallbackStep, OutOfMemoryError, is_out_of_memory, restore_crops
+from gpen_pack.restoration.fallback import MemoryFallback
 
 
 class Narrow:
@@ -53,8 +53,8 @@ def test_a_smaller_batch_is_tried_first_and_kept() -> None:
 
 def test_then_precision_then_cpu() -> None:
     wide, bf16, cpu = Narrow(0), Narrow(0, "bf16"), Narrow(1, "cpu")
-    rungs = [Rung("in bf16", lambda: bf16), Rung("on the CPU", lambda: cpu)]  # type: ignore[arg-type,return-value]
-    done = restore_crops(crops(3), wide, rungs=rungs, fidelity=0.0)  # type: ignore[arg-type]
+    rungs = [FallbackStep("in bf16", lambda: bf16), FallbackStep("on the CPU", lambda: cpu)]  # type: ignore[arg-type,return-value]
+    done = restore_crops(crops(3), wide, fallbacks=rungs, fidelity=0.0)  # type: ignore[arg-type]
     assert wide.calls == [3, 1] and bf16.calls == [1] and cpu.calls == [1, 1, 1]
     text = done.report.text()
     assert "went on in bf16" in text and "went on on the CPU" in text
@@ -85,9 +85,9 @@ BF16, SMALLER, CPU, UNLOAD = "precision bf16", "smaller model", "cpu_fallback", 
 )
 def test_the_floor_raises_with_advice_that_was_not_followed_yet(tried: list[dict[str, Any]], offered: set[str]) -> None:
     restorers = [Narrow(0, **how) for how in tried]
-    rungs = [Rung("otherwise", lambda restorer=restorer: restorer) for restorer in restorers[1:]]  # type: ignore[misc]
+    rungs = [FallbackStep("otherwise", lambda restorer=restorer: restorer) for restorer in restorers[1:]]  # type: ignore[misc]
     with pytest.raises(OutOfMemoryError, match=r"out of memory with one face of \d+ px") as caught:
-        restore_crops(crops(1), restorers[0], rungs=rungs)  # type: ignore[arg-type]
+        restore_crops(crops(1), restorers[0], fallbacks=rungs)  # type: ignore[arg-type]
     sentence = str(caught.value)
     assert {way for way in (BF16, SMALLER, CPU, UNLOAD) if way in sentence.split("To go on")[1]} == offered
 
@@ -96,7 +96,7 @@ def test_rungs_are_not_built_before_they_are_needed() -> None:
     def never() -> Any:
         raise AssertionError("built without need")
 
-    assert len(restore_crops(crops(2), Narrow(8), rungs=[Rung("x", never)]).restored) == 2  # type: ignore[arg-type]
+    assert len(restore_crops(crops(2), Narrow(8), fallbacks=[FallbackStep("x", never)]).restored) == 2  # type: ignore[arg-type]
 
 
 def test_other_errors_pass() -> None:
@@ -105,7 +105,7 @@ def test_other_errors_pass() -> None:
             raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     with pytest.raises(RuntimeError, match="mat1"):
-        Ladder(Broken(1), Report()).restore(crops(2))  # type: ignore[arg-type]
+        MemoryFallback(Broken(1)).restore(crops(2), lambda kind, values: None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
