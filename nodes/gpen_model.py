@@ -13,7 +13,7 @@ from ..models import Restorer, load_gpen
 from ..models.restorers.restorer import default_batch_size
 from ..models.restorers.torch_restorer import TorchRestorer
 from ..restoration import FallbackStep
-from ..restoration.memory import working_bytes
+from ..restoration.running.memory import working_bytes
 from . import host
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

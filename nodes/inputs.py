@@ -6,7 +6,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..detectors import DETECTORS
-from ..faces import BLEND_MODES, COLOR_MATCHES, CROP_SIZES, MASK_SHAPES, ORDERS, TEMPLATES, parse_select
+from ..faces import (
+    BLEND_MODES,
+    COLOR_MATCHES,
+    CROP_SIZES,
+    MASK_SHAPES,
+    ORDERS,
+    TEMPLATES,
+    parse_select,
+)
 from .gpen_model import DTYPES, GpenModel
 
 Spec = tuple[Any, dict[str, Any]]

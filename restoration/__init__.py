@@ -2,15 +2,15 @@
 
 from ..detectors import DetectorError, load_detector
 from .callbacks import CheckCancel, FreeMemory, OnProgress
-from .detecting import Detected, detect
-from .fallback import FallbackStep, OutOfMemoryError
-from .flight import RestoredFrame
 from .frames import FrameRun, OnCrops, restore_frames
 from .image import RestoredImage, restore_image
-from .memory import is_out_of_memory
-from .pasting import Pasted, paste
-from .report import FaceNote, Report
-from .restoring import Restored, restore_crops
+from .reporting.report import FaceNote, Report
+from .running.fallback import FallbackStep, OutOfMemoryError
+from .running.memory import is_out_of_memory
+from .stages.detecting import Detected, detect
+from .stages.flight import RestoredFrame
+from .stages.pasting import Pasted, paste
+from .stages.restoring import Restored, restore_crops
 
 __all__ = [
     "CheckCancel",

@@ -11,8 +11,8 @@ from ..faces import match_frames
 from ..faces.selection import frame_mask
 from ..faces.swap.changes import NoPartner, no_partner
 from .callbacks import CheckCancel
-from .canvas import canvas_size
 from .checks import check_images, refuse_non_finite
+from .stages.canvas import canvas_size
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 ::
 
-    source ─► find_faces ─► crop ─► restore_faces ─► paste ─► RestoredFrame
-              per frame     └── in full batches over the frames in flight ──┘
+    source -> find_faces -> crop -> restore_faces -> paste -> RestoredFrame
+              per frame     |-- in full batches over the frames in flight --|
 
 Stills, batches, folders, video and cluster jobs all run through :class:`FrameRun`. A frame stays in flight until all
 of its faces are pasted; frames leave in the order in which they came. How many are in flight follows from their size.
@@ -21,19 +21,19 @@ from torch import Tensor
 from ..detectors import Detector
 from ..faces import Faces
 from ..models import Restorer
-from .advice import advise
 from .callbacks import CancelWatch, CheckCancel, FreeMemory, OnProgress, never_cancelled, no_progress
 from .checks import check_crop_size
-from .detecting import find_faces
-from .fallback import FallbackStep, MemoryFallback
-from .flight import Flight, Out, RestoredFrame
-from .memory import frames_in_flight
 from .options import BlendOptions, DetectOptions, PasteOptions
 from .progress import Progress
-from .report import Report
-from .restorer_traits import describe, warnings_of, working_device
-from .restoring import FAILURES, restore_faces
+from .reporting.advice import advise
+from .reporting.report import Report
+from .running.fallback import FallbackStep, MemoryFallback
+from .running.memory import frames_in_flight
+from .running.restorer_traits import describe, warnings_of, working_device
 from .source import Frames, Item, stream
+from .stages.detecting import find_faces
+from .stages.flight import Flight, Out, RestoredFrame
+from .stages.restoring import FAILURES, restore_faces
 
 OnCrops = Callable[[int, Faces, Tensor], None]
 """``on_crops(frame, faces, crops)``: crops (m,S,S,3) of a frame before they are restored, in the order of its faces."""
@@ -65,7 +65,7 @@ class FrameRun:
 
     def __init__(
         self,
-        items: Iterator[Item],
+        items: Generator[Item, None, None],
         restorer: Restorer,
         detector: Detector,
         detect: DetectOptions,
@@ -102,6 +102,7 @@ class FrameRun:
     def close(self) -> None:
         """Let go of all frames in flight; the source is not read any further."""
         self._results.close()
+        self._items.close()
         self._in_flight.clear()
 
     def _run(self) -> Generator[RestoredFrame, None, None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,14 +12,14 @@ from ..detectors import Detector
 from ..faces.geometry.memory import new_pictures
 from ..models import Restorer
 from .callbacks import CancelWatch, CheckCancel, FreeMemory, OnProgress, never_cancelled, no_progress
-from .canvas import Size, canvas_size
 from .checks import check_crop_size
 from .door import Batch, open_batch
-from .fallback import FallbackStep
 from .frames import FrameRun, OnCrops
 from .options import BlendOptions, DetectOptions, PasteOptions
-from .report import Report
+from .reporting.report import Report
+from .running.fallback import FallbackStep
 from .source import Item
+from .stages.canvas import Size, canvas_size
 
 
 class RestoredImage(NamedTuple):
@@ -106,7 +106,7 @@ def restore_image(
     return RestoredImage(result, weights, run.report)
 
 
-def _items(batch: Batch, size: Size) -> Iterator[Item]:
+def _items(batch: Batch, size: Size) -> Generator[Item, None, None]:
     """The frames of a batch that was checked as a whole."""
     for index, frame in enumerate(batch.images):
         original = batch.original_of(index)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,8 @@ from torch import Tensor
 from ..faces.selection import frame_mask
 from ..faces.swap.changes import NoPartner
 from .callbacks import CancelWatch
-from .canvas import Size, canvas_size
 from .checks import check_frame
+from .stages.canvas import Size, canvas_size
 
 Frames = Iterable[Any]
 """Tensors (H,W,3 or 4), callables that return one (called when its turn comes), or exceptions."""
@@ -44,7 +44,7 @@ def stream(
     mask: Any = None,
     original_image: Frames | None = None,
     upscaled_image: Frames | None = None,
-) -> Iterator[Item]:
+) -> Generator[Item, None, None]:
     """The items of a source, each checked when it enters.
 
     Args:
@@ -71,7 +71,7 @@ def _items(
     enlargements: Iterator[Any] | None,
     scale: float,
     check_cancel: CancelWatch,
-) -> Iterator[Item]:
+) -> Generator[Item, None, None]:
     index = failures = 0
     while True:
         check_cancel()

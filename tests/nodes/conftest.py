@@ -30,6 +30,7 @@ class FakeHost:
         self.loaded: list[tuple[Any, int]] = []
         self.progress: list[tuple[int, int, Any]] = []
         self.cancelled = False
+        self.bf16 = True
         self.intermediate_dtype: torch.dtype | None = None
 
     def modules(self) -> dict[str, types.ModuleType]:
@@ -69,6 +70,7 @@ class FakeHost:
             intermediate_device=lambda: torch.device("cpu"),
             load_models_gpu=load_models_gpu,
             soft_empty_cache=lambda: None,
+            should_use_bf16=lambda device=None: self.bf16,
             throw_exception_if_processing_interrupted=throw,
         )
         if self.intermediate_dtype is not None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from gpen_pack.restoration import FallbackStep, OutOfMemoryError, is_out_of_memory, restore_crops
-from gpen_pack.restoration.fallback import MemoryFallback
+from gpen_pack.restoration.running.fallback import MemoryFallback
 
 
 class Narrow:

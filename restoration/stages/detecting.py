@@ -8,16 +8,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..detectors import Detector, detect_faces
-from ..faces import Faces, crop_size_for, faces_mask
-from ..faces.geometry.crop import crop_face
-from ..faces.selection import choose_faces
-from ..faces.swap.changes import NoPartner, changed_in_frame
-from .callbacks import CheckCancel, OnProgress, never_cancelled, no_progress
-from .checks import check_crop_size
-from .door import Batch, open_batch
-from .options import DetectOptions
-from .report import Report
+from ...detectors import Detector, detect_faces
+from ...faces import Faces, crop_size_for, faces_mask
+from ...faces.geometry.crop import crop_face
+from ...faces.selection import choose_faces
+from ...faces.swap.changes import NoPartner, changed_in_frame
+from ..callbacks import CheckCancel, OnProgress, never_cancelled, no_progress
+from ..checks import check_crop_size
+from ..door import Batch, open_batch
+from ..options import DetectOptions
+from ..reporting.report import Report
 
 
 class Detected(NamedTuple):

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from ..models import RestoreError, Restorer
-from .callbacks import CancelWatch, FreeMemory, never_cancelled
+from ...models import RestoreError, Restorer
+from ..callbacks import CancelWatch, FreeMemory, never_cancelled
 from .memory import is_out_of_memory, working_bytes
 from .restorer_traits import OnNotice, batch_size_of, call, device_of, dtype_of, name_of, provider_of
 

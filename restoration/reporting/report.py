@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..faces import Faces, Skipped
+from ...faces import Faces, Skipped
 from .sentences import ADVICE, Warned
 
 Box = tuple[float, float, float, float]

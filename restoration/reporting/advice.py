@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .options import LARGEST_SCALE
+from ..options import LARGEST_SCALE
+from ..running.restorer_traits import template_of
 from .report import Report
-from .restorer_traits import template_of
 
 _SHOWS = 1.5  # a model this many times larger than the face in the result cannot show what it can
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from ..faces.geometry.warp import warps_on
-from ..models import BUILTIN_LABEL, CheckCancel
+from ...faces.geometry.warp import warps_on
+from ...models import BUILTIN_LABEL, CheckCancel
 
 OnNotice = Callable[[str, "dict[str, Any]"], None]
 """``on_notice(kind, values)``: what happened in one call of a restorer, a record for the report of this run."""

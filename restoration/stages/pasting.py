@@ -7,15 +7,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..faces import Faces
-from ..faces.geometry.memory import new_pictures
-from ..faces.selection import frame_mask
-from .callbacks import CheckCancel, OnProgress, never_cancelled, no_progress
-from .checks import check_images, refuse_non_finite
-from .door import Batch
+from ...faces import Faces
+from ...faces.geometry.memory import new_pictures
+from ...faces.selection import frame_mask
+from ..callbacks import CheckCancel, OnProgress, never_cancelled, no_progress
+from ..checks import check_images, refuse_non_finite
+from ..door import Batch
+from ..options import PasteOptions
+from ..reporting.report import Report
 from .flight import Flight
-from .options import PasteOptions
-from .report import Report
 
 
 class Pasted(NamedTuple):

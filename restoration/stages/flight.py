@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..faces import Faces
-from ..faces.compose.masks import fit_mask
-from ..faces.compose.paste import lay_face
-from ..faces.geometry.crop import crop_face
-from ..faces.geometry.memory import new_pictures
+from ...faces import Faces
+from ...faces.compose.masks import fit_mask
+from ...faces.compose.paste import lay_face
+from ...faces.geometry.crop import crop_face
+from ...faces.geometry.memory import new_pictures
+from ..options import PasteOptions
+from ..reporting.report import Report
 from .canvas import Size, enlarge
-from .options import PasteOptions
-from .report import Report
 from .transfer import Arrival, send, to_device
 
 Out = Callable[[int], tuple[Tensor, Tensor]]

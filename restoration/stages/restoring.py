@@ -9,15 +9,15 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from ..faces.compose.blend import blend_batch
-from ..faces.compose.color import match_colors
-from ..models import Restorer
-from .callbacks import CancelWatch, CheckCancel, FreeMemory, OnProgress, never_cancelled, no_progress
-from .checks import check_images, refuse_non_finite
-from .fallback import FallbackStep, MemoryFallback
-from .options import BlendOptions
-from .report import Report
-from .restorer_traits import describe, warnings_of, working_device
+from ...faces.compose.blend import blend_batch
+from ...faces.compose.color import match_colors
+from ...models import Restorer
+from ..callbacks import CancelWatch, CheckCancel, FreeMemory, OnProgress, never_cancelled, no_progress
+from ..checks import check_images, refuse_non_finite
+from ..options import BlendOptions
+from ..reporting.report import Report
+from ..running.fallback import FallbackStep, MemoryFallback
+from ..running.restorer_traits import describe, warnings_of, working_device
 
 # what can go wrong with one frame and leaves its neighbours alone; anything else is a bug of ours
 FAILURES = (ValueError, OSError, RuntimeError, MemoryError)
