@@ -161,4 +161,6 @@ def choose_faces(
         if ranges is not None and (missing := _missing(ranges, len(ranked))):
             kind = "no_such_face" if ranked else "no_face_to_select"
             skipped.append(Skipped(kind, frame, values={"missing": missing, "last": len(ranked) - 1}))
-    return faces[torch.tensor(kept, dtype=torch.int64)], tuple(sorted(skipped, key=lambda entry: entry.frame))
+    return faces[torch.tensor(kept, dtype=torch.int64, device="cpu")], tuple(
+        sorted(skipped, key=lambda entry: entry.frame)
+    )

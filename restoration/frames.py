@@ -131,7 +131,7 @@ class FrameRun:
     def _enter(self, item: Item) -> Flight:
         """Look for the faces of a frame."""
         report, faces, error = Report(frames=1, faces_found=0), None, item.error
-        frame = torch.zeros(1, 1, 3) if item.frame is None else item.frame
+        frame = torch.zeros(1, 1, 3, dtype=torch.float32, device="cpu") if item.frame is None else item.frame
         if error is None:
             try:
                 faces = find_faces(

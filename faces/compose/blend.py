@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..geometry.full_precision import full_precision
 from .smoothing import gaussian_blur, resize_square
 
 BLEND_MODES = ("linear", "detail")
@@ -90,6 +91,7 @@ def blend_faces(original: Tensor, restored: Tensor, fidelity: float = 0.2, blend
     return blend_batch(original, restored, float(fidelity), blend_mode)
 
 
+@full_precision
 def blend_batch(original: Tensor, restored: Tensor, fidelity: float, blend_mode: str) -> Tensor:
     """:func:`blend_faces` behind its checks: trusts the values and asks the device nothing."""
     size = restored.shape[1]

@@ -18,7 +18,7 @@ LAB_EPSILON, LAB_KAPPA = 216 / 24389, 24389 / 27  # CIE 15: where the cube root 
 
 def _white_scaled_matrix(like: Tensor) -> Tensor:
     """(3, 3) linear RGB -> XYZ / white; every row sums to 1, so a grey has three equal values and no chroma at all."""
-    matrix = torch.tensor(RGB_TO_XYZ, dtype=torch.float64)
+    matrix = torch.tensor(RGB_TO_XYZ, dtype=torch.float64, device="cpu")
     return upload((matrix / matrix.sum(dim=1, keepdim=True)).to(like.dtype), like.device)
 
 

@@ -16,7 +16,7 @@ from ..selection import frame_mask
 from .outlines import ELLIPSE, Shape, face_shape
 
 MASK_SHAPES = ("face", "ellipse", "box")
-_SQUARE = torch.tensor([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=torch.float64)
+_SQUARE = torch.tensor([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=torch.float64, device="cpu")
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in whole pixels, the last two excluded
 
 
@@ -149,7 +149,7 @@ def faces_mask(faces: Faces, feather: float = 0.05, mask_shape: str = "face") ->
     Raises:
         ValueError: see :meth:`FaceMask.of`.
     """
-    out = torch.zeros(faces.frame_count, *faces.image_size)
+    out = torch.zeros(faces.frame_count, *faces.image_size, dtype=torch.float32, device="cpu")
     for k, frame in enumerate(faces.frame_indices.tolist()):
         mask = FaceMask.of(faces, k, feather, mask_shape)
         if not mask.empty:

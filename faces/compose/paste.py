@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..collection import Faces
+from ..geometry.full_precision import full_precision
 from ..geometry.memory import copied_pictures
 from ..geometry.warp import warp
 from .masks import FaceMask, UserMask, add_weights, check_mask_shape
@@ -132,6 +133,7 @@ def _paste(
 
 
 @torch.no_grad()
+@full_precision
 def lay_face(
     frame: Tensor,
     frame_mask: Tensor,

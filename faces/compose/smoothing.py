@@ -80,7 +80,7 @@ def wavelet_low(image: Tensor) -> Tensor:
     planes = resize_square(image, WAVELET_GRID).permute(2, 0, 1)
     for level in range(WAVELET_LEVELS):
         step = 2**level
-        taps = torch.zeros(4 * step + 1)
-        taps[::step] = torch.tensor(SPLINE)
+        taps = torch.zeros(4 * step + 1, dtype=torch.float32, device="cpu")
+        taps[::step] = torch.tensor(SPLINE, dtype=torch.float32, device="cpu")
         planes = filter_square(planes, upload(taps, image.device))
     return planes.permute(1, 2, 0)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..collection import Faces
+from .full_precision import full_precision
 from .memory import new_pictures
 from .warp import warp
 
@@ -55,6 +56,7 @@ def crop_faces(images: Tensor, faces: Faces, size: int) -> Tensor:
 
 
 @torch.no_grad()
+@full_precision
 def crop_face(frame: Tensor, matrix: Tensor, size: int) -> Tensor:
     """One face of one frame, (size, size, 3) float32, see :func:`crop_faces`; trusts the values.
 

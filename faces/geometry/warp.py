@@ -50,7 +50,7 @@ def _bicubic(grid: Tensor, a: Matrix, height: int, width: int) -> Tensor:
 
 def _midpoints(corners: Tensor) -> Tensor:
     """The value at every pixel's centre from the ones at the corners around it: [3, h+5, w+5] -> [3, h, w]."""
-    taps = lanczos3(torch.arange(3) + 0.5)
+    taps = lanczos3(torch.arange(3, dtype=torch.float32, device="cpu") + 0.5)
     taps = (taps / taps.sum() / 2).tolist()
     for axis in (1, 2):
         length = corners.shape[axis] - 5
@@ -76,7 +76,7 @@ def _tile(
         positions = [row[0] * x + row[1] * y + row[2] for x, y in ends]
         lo, hi = max(lo, min(positions)), min(hi, max(positions))
         if lo >= hi:  # none of the tile is wanted
-            return torch.zeros(3, y1 - y0, x1 - x0, device=picture.device)
+            return torch.zeros(3, y1 - y0, x1 - x0, dtype=torch.float32, device=picture.device)
         origin, blocks = weights.span(lo, hi, math.floor(row[2]))
         axes.append(Axis(weights, origin, blocks, length))
         origins.append(origin)
@@ -137,7 +137,7 @@ def warp(picture: Tensor, matrix: Matrix, height: int, width: int, within: Recta
     within = (within[0] - room, within[1] - room, within[2] + room, within[3] + room)
     ys = [round(k * height / -(-height // tile)) for k in range(-(-height // tile) + 1)]
     xs = [round(k * width / -(-width // tile)) for k in range(-(-width // tile) + 1)]
-    out = torch.empty(3, height, width, device=device)
+    out = torch.empty(3, height, width, dtype=torch.float32, device=device)
     for y0, y1 in itertools.pairwise(ys):
         for x0, x1 in itertools.pairwise(xs):
             out[:, y0:y1, x0:x1] = _tile(picture, matrix, weights, (x0, y0, x1, y1), twice, within)

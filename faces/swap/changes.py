@@ -55,7 +55,7 @@ def changed_faces(
         stays, left = changed_in_frame(faces[own], images[frame], original, frame, reason)
         kept += own[stays].tolist()
         skipped += left
-    return faces[torch.tensor(sorted(kept), dtype=torch.int64)], tuple(skipped)
+    return faces[torch.tensor(sorted(kept), dtype=torch.int64, device="cpu")], tuple(skipped)
 
 
 def changed_in_frame(
@@ -139,7 +139,7 @@ def _changed_share(image: Tensor, original: Tensor, matrix: Tensor) -> float | N
 def _pixels(matrix: Tensor, region: tuple[float, float, float, float]) -> tuple[Tensor, Tensor]:
     """Columns and rows, (GRID²,) whole float64, of an even grid over a part of a face's unit square."""
     u0, v0, u1, v1 = region
-    middles = (torch.arange(GRID, dtype=torch.float64) + 0.5) / GRID
+    middles = (torch.arange(GRID, dtype=torch.float64, device="cpu") + 0.5) / GRID
     v, u = torch.meshgrid(v0 + middles * (v1 - v0), u0 + middles * (u1 - u0), indexing="ij")
     points = torch.stack((u.flatten(), v.flatten()), dim=1) @ matrix[:, :2].mT + matrix[:, 2]
     return points[:, 0].floor(), points[:, 1].floor()

@@ -38,7 +38,7 @@ def send(result: Tensor, home: torch.device) -> Arrival:
     if result.device == home:
         return Arrival(result, None)
     if result.device.type == "cuda" and home.type == "cpu":
-        landing = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
+        landing = torch.empty(result.shape, dtype=result.dtype, device="cpu", pin_memory=True)
         landing.copy_(result, non_blocking=True)
         event = torch.cuda.Event()
         event.record(torch.cuda.current_stream(result.device))

@@ -85,9 +85,10 @@ class Corners:
         return Detections(boxes, places, np.array([0.9, 0.8]))
 
 
-@pytest.mark.parametrize("blend_mode", ["linear", "detail"])
-@pytest.mark.parametrize("color_match", ["none", "mean_std", "wavelet"])
-@pytest.mark.parametrize("scale", [1.0, 1.7])
+@pytest.mark.parametrize(
+    ("blend_mode", "color_match", "scale"),
+    [("linear", "none", 1.0), ("detail", "mean_std", 1.7), ("linear", "wavelet", 1.0)],
+)
 def test_nothing_is_read_back_but_one_flag_per_batch(
     monkeypatch: pytest.MonkeyPatch, blend_mode: str, color_match: str, scale: float
 ) -> None:

@@ -132,7 +132,6 @@ def test_memory_is_bounded_by_the_frames_in_flight(monkeypatch: pytest.MonkeyPat
             alive.append(weakref.ref(made))
             yield made
             del made
-            gc.collect()
             most = max(most, sum(reference() is not None for reference in alive))
 
     class Never(Batched):
