@@ -90,6 +90,13 @@ def bring_to_device(handle: Any, working_bytes: int) -> None:
     handle.model.to(handle.load_device)  # a partial load (--novram) leaves raw parameters and buffers behind
 
 
+def make_room(bytes_: int, device: torch.device) -> None:
+    """Ask ComfyUI to unload models until that many bytes are free on a device, for what it does not manage itself."""
+    import comfy.model_management as mm
+
+    mm.free_memory(bytes_, device)
+
+
 def progress() -> Callable[[int, int, torch.Tensor | None], None]:
     """ComfyUI's bar on the node, with the face just restored as its live preview."""
     import comfy.utils

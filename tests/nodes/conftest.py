@@ -128,7 +128,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHost]:
 
     real.register_folder()
     detector_sessions._sessions.clear()
-    monkeypatch.setattr(detector_sessions, "load_session", lambda name, folders: SquareDetector())
+    monkeypatch.setattr(detector_sessions, "load_session", lambda name, folders, device: SquareDetector())
     yield fake
 
 
