@@ -10,7 +10,7 @@ import torch
 from ..faces.collection import Faces
 from ..faces.geometry.alignment import alignable
 from ..faces.geometry.templates import template_points
-from ..models.restorers.restorer import CheckCancel, never_cancelled
+from ..models import CheckCancel, never_cancelled
 from .detector import Detector, Passes
 from .merging import take
 from .search_by_views import find_by_views

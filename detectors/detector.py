@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..models.restorers.restorer import CheckCancel, never_cancelled
+from ..models import CheckCancel, never_cancelled
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What lies on disk: known files, safe reading, downloads, and loading a restorer from any of them."""
 
+from ..gpen_arch import CheckCancel, never_cancelled
 from .catalogue import CATALOGUE, CatalogueEntry, entry_of_sha256, find_entry
 from .download import by_hand, download
 from .errors import DownloadError, ModelFileError, ModelNotFoundError, RestoreError
@@ -7,7 +8,7 @@ from .files.hashing import sha256_of
 from .files.reading import read_metadata, read_state_dict
 from .inspection import ModelInfo, Verdict, inspect_model, verify_file
 from .loading import load_gpen
-from .restorers.restorer import CheckCancel, Restorer, never_cancelled
+from .restorers.restorer import Restorer
 from .search import (
     BUILTIN_LABEL,
     BUILTIN_NAME,

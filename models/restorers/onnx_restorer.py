@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...gpen_arch import CheckCancel, never_cancelled
 from ..errors import ModelFileError, RestoreError
 from .providers import CPU, import_onnxruntime, open_session, why_cpu
-from .restorer import CheckCancel, Sizes, check_crops, default_batch_size, from_network, never_cancelled, to_network
+from .restorer import Sizes, check_crops, default_batch_size, from_network, to_network
 
 _log = logging.getLogger(__name__)
 _DTYPES = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16}

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...detectors import Detector, detect_faces
+from ...detectors import Detector, detect_frame
 from ...faces import Faces, crop_size_for, faces_mask
 from ...faces.geometry.crop import crop_face
 from ...faces.selection import choose_faces
@@ -52,7 +52,7 @@ def find_faces(
     report.frames = 1
     report.detector = {"name": detector.name, "provider": detector.provider}
     with report.stage("detect"):
-        faces = detect_faces(frame[None], detector, options.threshold, options.template)
+        faces = detect_frame(frame, detector, options.threshold, options.template, check_cancel)
     report.faces_found, report.dropped = len(faces), faces.dropped
     if original is not None or no_original is not None:
         with report.stage("compare"):
