@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from gpen_pack.restoration import FallbackStep, OutOfMemoryError, is_out_of_memory, restore_crops
+from gpen_pack.restoration.callbacks import CancelWatch
 from gpen_pack.restoration.running.fallback import MemoryFallback
 
 
@@ -131,3 +132,85 @@ def test_other_errors_pass() -> None:
 )
 def test_what_counts_as_out_of_memory(error: Exception, expected: bool) -> None:
     assert is_out_of_memory(error) is expected
+
+
+def out_of_memory(needed: int = 0) -> None:
+    raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB")
+
+
+def test_a_card_too_full_to_load_the_network_reaches_the_cpu() -> None:
+    wide, bf16, cpu = Narrow(8), Narrow(8, "bf16"), Narrow(8, "cpu")
+    steps = [
+        FallbackStep("in bf16", lambda: bf16, free_memory=out_of_memory),  # type: ignore[arg-type,return-value]
+        FallbackStep("on the CPU", lambda: cpu),  # type: ignore[arg-type,return-value]
+    ]
+    done = restore_crops(crops(2), wide, fidelity=0.0, free_memory=out_of_memory, fallbacks=steps)  # type: ignore[arg-type]
+    assert (wide.calls, bf16.calls, cpu.calls) == ([], [], [1, 1])
+    assert done.report.to_dict()["model"]["provider"] == "test cpu"
+    text = done.report.text()
+    assert "went on 1 at once" in text and "went on in bf16" in text and "went on on the CPU" in text
+
+
+def test_a_next_way_that_cannot_be_built_for_lack_of_memory_is_passed_over() -> None:
+    cpu = Narrow(8, "cpu")
+    steps = [FallbackStep("in bf16", out_of_memory), FallbackStep("on the CPU", lambda: cpu)]  # type: ignore[arg-type,return-value]
+    done = restore_crops(crops(1), Narrow(0), fidelity=0.0, fallbacks=steps)  # type: ignore[arg-type]
+    assert cpu.calls == [1] and "in bf16 failed (CUDA out of memory" in done.report.text()
+    with pytest.raises(OutOfMemoryError, match="in bf16: CUDA out of memory"):
+        restore_crops(crops(1), Narrow(0), fallbacks=[FallbackStep("in bf16", out_of_memory)])  # type: ignore[arg-type]
+
+
+class NoBf16(Narrow):
+    def restore(self, crops: torch.Tensor, check_cancel: Any = None) -> torch.Tensor:
+        raise RuntimeError("conv2d is not implemented for BFloat16")
+
+
+def test_what_was_no_lack_of_memory_in_a_later_way_is_told() -> None:
+    cpu = Narrow(8, "cpu")
+    steps = [FallbackStep("in bf16", lambda: NoBf16(8)), FallbackStep("on the CPU", lambda: cpu)]  # type: ignore[arg-type,return-value]
+    done = restore_crops(crops(1), Narrow(0), fidelity=0.0, fallbacks=steps)  # type: ignore[arg-type]
+    assert cpu.calls == [1]
+    assert "in bf16 failed (conv2d is not implemented for BFloat16)" in done.report.text()
+    with pytest.raises(RuntimeError, match=r"not implemented for BFloat16 \(before that, out of memory: test wide"):
+        restore_crops(crops(1), Narrow(0), fallbacks=steps[:1])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("where", ["load", "build", "run"])
+def test_a_cancel_is_no_failed_way(where: str) -> None:
+    """Old versions of ComfyUI raise an ordinary exception."""
+
+    class Cancelled(RuntimeError):
+        pass
+
+    asked = False
+
+    def check() -> None:
+        if asked:
+            raise Cancelled
+
+    class Asks(Narrow):
+        def restore(self, crops: torch.Tensor, check_cancel: Any = None) -> torch.Tensor:
+            nonlocal asked
+            asked = True
+            check_cancel()
+            return crops
+
+    watch = CancelWatch(check)
+
+    def host(needed: int) -> None:
+        nonlocal asked
+        asked = True
+        watch()
+
+    def build() -> Any:
+        host(0)
+
+    step = {
+        "load": FallbackStep("in bf16", lambda: Narrow(8), free_memory=host),  # type: ignore[arg-type,return-value]
+        "build": FallbackStep("in bf16", build),
+        "run": FallbackStep("in bf16", lambda: Asks(8)),  # type: ignore[arg-type,return-value]
+    }[where]
+    never = FallbackStep("on the CPU", lambda: pytest.fail("went on after a cancel"))
+    fallback = MemoryFallback(Narrow(0), steps=[step, never], check_cancel=watch)  # type: ignore[arg-type]
+    with pytest.raises(Cancelled):
+        fallback.restore(crops(1), lambda kind, values: None)
