@@ -15,7 +15,7 @@ from ...gpen_arch.autocast import no_autocast
 from ...gpen_arch.tf32 import runs_tf32
 from ..errors import ModelFileError, RestoreError
 from .finiteness import both_finite, check_crop_values, faces_not_finite
-from .providers import CPU, import_onnxruntime, providers_for, why_cpu
+from .providers import CPU, import_onnxruntime, open_session, why_cpu
 from .restorer import OnNotice, Sizes, check_crops, default_batch_size, from_network, to_network
 
 _log = logging.getLogger(__name__)
@@ -135,16 +135,10 @@ class OnnxRestorer:
 
 def _open_session(path: Path, device: torch.device) -> tuple[Any, list[str]]:
     try:
-        runtime = import_onnxruntime()
+        return open_session(path, device)
     except ImportError as error:
         raise ModelFileError(path, str(error)) from error
-    available = runtime.get_available_providers()
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3  # errors; what falls back is said by us
-    try:
-        session = runtime.InferenceSession(str(path), options, providers=providers_for(device, available))
     except Exception as error:  # onnxruntime's errors have no common class
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        what = f"onnxruntime {runtime.__version__} cannot run it ({reason})"
+        what = f"onnxruntime {import_onnxruntime().__version__} cannot run it ({reason})"
         raise ModelFileError(path, what, "download it again, or update onnxruntime") from error
-    return session, available

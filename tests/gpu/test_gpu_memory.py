@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from gpen_pack.gpen_arch import GPENConfig, tf32
-from gpen_pack.restoration.fallback import is_out_of_memory, working_bytes
+from gpen_pack.restoration.running.memory import is_out_of_memory, working_bytes
 from gpen_pack.tests.gpu.cases import CONFIGS, DTYPES, random_net, restorer_of
 
 
