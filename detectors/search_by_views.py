@@ -9,6 +9,7 @@ import numpy as np
 from .closeups import ASK, LARGE_CELL, SMALL_BELOW, SMALL_CELL, leaning, look_again
 from .detector import Detections, Passes
 from .merging import box_sides, join, merge, moved, same_face, take, turned_back, usable
+from .tilt import settle_tilts
 from .views import FULL_DETAIL, WHOLE, Sheet, level_of, level_scales, packed, resized, smaller_levels, tiles
 
 SUSPECT = 0.5  # of the threshold: where the first look has this score, the second decides
@@ -45,6 +46,12 @@ class _Looks:
 
 def find_by_views(frame: np.ndarray, passes: Passes, threshold: float) -> tuple[Detections, int]:
     """The faces of a frame (H, W, 3) uint8, and how many detections were degenerate; for networks with a canvas."""
+    found, dropped = _found(frame, passes, threshold)
+    settled = settle_tilts(frame, found, passes, threshold)
+    return take(settled, merge(settled)), dropped
+
+
+def _found(frame: np.ndarray, passes: Passes, threshold: float) -> tuple[Detections, int]:
     looks = _looks(frame, passes, threshold)
     suspects = take(looks.seen, merge(looks.seen))
     plain, doubtful = _plain(suspects, looks, threshold)
