@@ -9,7 +9,7 @@ from .merging import merge, moved, take, turned_back, usable
 from .views import cut, resized
 
 ROOM = 0.25  # of the long side: grey around a picture in which a whole-picture detector found nothing
-LARGEST = 1.1  # of the long side: a larger find is none
+LARGEST = 1.35  # of the long side: a larger find is none; a face that fills the picture has 1.2
 ROOMY_SIDE = 640  # its long side, with the room; what fills it is large
 
 

@@ -36,13 +36,13 @@ STEP_RATIO = 1.5  # its stride in window pixels; with 1.1 it misses no more than
 SAME_BOX = 0.4  # intersection over union from which raw boxes are one proposal
 SAME_FACE = 0.35  # distance of centres, in sides of the larger square, under which two answers are one face
 FOUND = 0.6  # score under which the cascade's best proposal is no face, and a large one is looked for without it
-COARSE, FINER = 640, (1280, 2560, 5312)  # long sides at which the picture is searched
+COARSE, FINER = 320, (1280, 2560, 5312)  # long sides at which the picture is searched
 MOST_PIXELS = 9.2e6  # of the finest of them
 PLAIN, PLAIN_SHARE = 0.9, 0.15  # score and side, in shorter sides of the picture, of a face that ends the search
 SQUARE_TO_BOX = 1.2  # side of the aligned square to side of the cascade's box
 STEADY_LOGIT = 4.5  # the mean logit of shaken squares at which a score is a half
 HINT = 0.3  # score from which a sparse grid's answer is a reason to look closely
-SPARSE_SCALE, SPARSE_RATIO = 1.25, 2.5  # the sparse grid's, instead of SCALE_STEP and STEP_RATIO
+SPARSE_SCALE, SPARSE_RATIO = 1.3, 3.0  # the sparse grid's, instead of SCALE_STEP and STEP_RATIO
 _FACE_BOX = ((0.14, 0.06), (0.86, 0.94))  # the face's box on its well-placed square (u, v), as SCRFD would draw it
 
 
