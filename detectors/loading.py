@@ -217,7 +217,7 @@ def _load_yunet(path: Path, _device: torch.device) -> Detector:
 def _load_builtin() -> Detector:
     try:
         import skimage.data
-        import skimage.feature  # noqa: F401 # its compiled part may be missing or broken where the package is there
+        import skimage.feature  # its compiled part may be missing or broken where the package is there
     except (ImportError, OSError, AttributeError, ValueError) as error:
         raise DetectorError(
             f"the built-in detector needs scikit-image, which is missing or broken ({error}); pip install -U "
