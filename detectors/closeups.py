@@ -34,11 +34,17 @@ class CloseUp:
     face: float  # side of the box in the cell
 
     @staticmethod
-    def of(frame: np.ndarray, box: np.ndarray) -> CloseUp:
-        """Around a box (4,) with a positive area, from a frame (H, W, 3) uint8; grey beyond its border."""
+    def of(frame: np.ndarray, box: np.ndarray, cell: int | None = None) -> CloseUp:
+        """Around a box (4,) with a positive area, from a frame (H, W, 3) uint8; grey beyond its border.
+
+        cell: the side of a close-up that shows the face large, with more around it; None: by the box's size.
+        """
         side = float(box_sides(box[None])[0])
-        small = side < SMALL_BELOW
-        cell, face = (SMALL_CELL, SMALL_FACE) if small else (LARGE_CELL, LARGE_FACE)
+        if cell is not None:
+            face = LARGE_FACE
+        else:
+            small = side < SMALL_BELOW
+            cell, face = (SMALL_CELL, SMALL_FACE) if small else (LARGE_CELL, LARGE_FACE)
         scale = face / side
         left, top = (box[:2] + box[2:]) / 2 - cell / 2 / scale
         x0, y0 = max(math.floor(left), 0), max(math.floor(top), 0)
@@ -61,16 +67,18 @@ class CloseUp:
         """
         seen = take(seen, usable(seen))
         size = self.cell.shape[0]
-        centres = (seen.boxes[:, :2] + seen.boxes[:, 2:]) / 2
-        sides = box_sides(seen.boxes) / self.face
-        fits = (np.abs(centres - size / 2).max(1, initial=0) < _OFF_CENTRE * self.face) & (
-            (sides < _OTHER_SIZE) & (sides > 1 / _OTHER_SIZE)
-        )
-        seen = take(seen, fits)
+        seen = take(seen, self.fitting(seen, size))
         if not len(seen):
             return seen
         seen = take(seen, [int(np.argmax(seen.scores))])
         return moved(turned_back(seen, quarters, (size, size)), self.offset, self.scale)
+
+    def fitting(self, seen: Detections, size: int) -> np.ndarray:
+        """Which of those seen in a cell of that side are in the middle and of about the box's size. (M,) bool."""
+        centres = (seen.boxes[:, :2] + seen.boxes[:, 2:]) / 2
+        sides = box_sides(seen.boxes) / self.face
+        middle = np.abs(centres - size / 2).max(1, initial=0) < _OFF_CENTRE * self.face
+        return middle & (sides < _OTHER_SIZE) & (sides > 1 / _OTHER_SIZE)
 
 
 def look_again(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..models import OWN_FOLDER, ModelFileError, read_state_dict
+from ..models import OWN_FOLDER, ModelFileError, download_folder, read_state_dict
 from ..models.files.formats import sniff_format
 from ..models.onnx.graph import read_onnx_graph
 from ..models.restorers.providers import CPU, open_session, why_cpu
@@ -28,14 +28,15 @@ _NO_CONFIG = np.zeros(0, dtype=np.uint8)
 _SCRFD_OUTPUTS = (9, 15)  # scores, boxes and points at 3 or 5 sizes; without points there are 6 or 10
 _GET = {
     "insightface": (
-        "put an SCRFD model with landmarks there, for instance det_10g.onnx of InsightFace's pack buffalo_l "
-        "(github.com/deepinsight/insightface, model zoo; its weights are for non-commercial research only)"
+        "run `models download scrfd_500m_bnkps.onnx`, or put an SCRFD model with landmarks into {folder}, for instance "
+        "det_10g.onnx of InsightFace's pack buffalo_l (its weights are for non-commercial research only)"
     ),
     "yunet": (
-        "put face_detection_yunet_2023mar.onnx or a newer one there "
-        "(OpenCV Zoo, github.com/opencv/opencv_zoo, models/face_detection_yunet; MIT licence)"
+        "run `models download face_detection_yunet_2026may.onnx`, or put that file of OpenCV Zoo into {folder} "
+        "(MIT licence)"
     ),
 }
+_GET = {kind: text.format(folder=download_folder()) for kind, text in _GET.items()}
 
 _logger = logging.getLogger(__name__)
 
@@ -159,7 +160,7 @@ def _load_scrfd(path: Path, device: torch.device) -> Detector:
         with _logged_stdout():
             import insightface
             from insightface.model_zoo.scrfd import SCRFD
-    except (ImportError, ValueError) as error:  # ValueError: compiled for another numpy, a common state of 0.7
+    except (ImportError, OSError, AttributeError, ValueError) as error:  # ValueError: compiled for another numpy
         raise DetectorError(
             f"{path}: the detector insightface needs the packages insightface and onnxruntime ({error}); "
             "pip install insightface onnxruntime, or onnxruntime-gpu for NVIDIA."
@@ -192,7 +193,7 @@ def _load_yunet(path: Path, _device: torch.device) -> Detector:
 
     try:
         import cv2
-    except ImportError as error:
+    except (ImportError, OSError, AttributeError, ValueError) as error:  # missing, or compiled for another numpy
         raise DetectorError(f"{path}: the detector yunet needs OpenCV ({error}); pip install opencv-python.") from error
     if not hasattr(cv2, "FaceDetectorYN"):
         raise DetectorError(
@@ -216,14 +217,20 @@ def _load_yunet(path: Path, _device: torch.device) -> Detector:
 def _load_builtin() -> Detector:
     try:
         import skimage.data
-
+        import skimage.feature  # its compiled part may be missing or broken where the package is there
+    except (ImportError, OSError, AttributeError, ValueError) as error:
+        raise DetectorError(
+            f"the built-in detector needs scikit-image, which is missing or broken ({error}); pip install -U "
+            f"scikit-image, or use another detector: {_GET['yunet']}."
+        ) from error
+    try:
         from .builtin.detector import BuiltinDetector
 
         return BuiltinDetector(skimage.data.lbp_frontal_face_cascade_filename(), read_state_dict(LANDMARK_WEIGHTS))
     except (ImportError, OSError, ValueError) as error:
         raise DetectorError(
-            f"the built-in detector cannot be used: {error} Install scikit-image (pip install scikit-image) and the "
-            f"pack's own {LANDMARK_WEIGHTS.name}, or use another detector: {_GET['yunet']}."
+            f"the built-in detector cannot be used: {error} It needs scikit-image's cascade and the pack's own "
+            f"{LANDMARK_WEIGHTS.name}; reinstall both, or use another detector: {_GET['yunet']}."
         ) from error
 
 

@@ -9,13 +9,15 @@ from .merging import merge, moved, take, turned_back, usable
 from .views import cut, resized
 
 ROOM = 0.25  # of the long side: grey around a picture in which a whole-picture detector found nothing
+LARGEST = 1.35  # of the long side: a larger find is none; a face that fills the picture has 1.2
 ROOMY_SIDE = 640  # its long side, with the room; what fills it is large
 
 
 def find_whole(frame: np.ndarray, passes: Passes, threshold: float) -> tuple[Detections, int]:
-    """The same for a detector that looks for all sizes by itself: the whole picture, as large as it takes.
+    """The faces of a frame (H, W, 3) uint8, and how many detections were degenerate; by whole pictures.
 
-    Where it finds nothing, the picture is shown smaller with room around it, for a face that fills it, in four turns.
+    It is shown as large as the detector takes it. Where nothing is found, it is shown
+    smaller with room around it, for a face that fills it, in four turns.
     """
     height, width = frame.shape[:2]
     largest = int(passes.input_size or max(height, width))
@@ -25,13 +27,15 @@ def find_whole(frame: np.ndarray, passes: Passes, threshold: float) -> tuple[Det
         scale = min(1.0, side / max(height, width))
         picture = resized(frame, (max(1, round(width * scale)), max(1, round(height * scale))))
         scales = np.array([picture.shape[1] / width, picture.shape[0] / height])
-        margin = round(room * max(picture.shape[:2]))
+        long_side = max(picture.shape[:2])
+        margin = round(room * long_side)
         if margin:
             picture = cut(picture, -margin, -margin, picture.shape[1] + margin, picture.shape[0] + margin)
         seen = passes.detect(np.rot90(picture, quarters).copy(), threshold)
         good = usable(seen)
         dropped += int((~good).sum())
-        seen = take(seen, good & (seen.scores >= threshold))
+        larger = (seen.boxes[:, 2:] - seen.boxes[:, :2] > LARGEST * long_side).any(1)
+        seen = take(seen, good & (seen.scores >= threshold) & ~larger)
         if len(seen):
             seen = turned_back(take(seen, merge(seen)), quarters, (picture.shape[1], picture.shape[0]))
             return moved(seen, np.full(2, float(margin)), scales), dropped

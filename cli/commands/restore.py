@@ -77,10 +77,12 @@ def load_tools(args: argparse.Namespace, note: Callable[[str], None]) -> Tools:
     """
     from ...detectors import DetectorError, load_detector
     from ...jobs.picture_job import Tools
+    from ..choosing import choose_device
 
     restorer = load_restorer(args, note)
     try:
-        detector = None if args.aligned else load_detector(args.detector, model=args.detector_model)
+        device = None if args.device in (None, "auto") else choose_device(args.device)
+        detector = None if args.aligned else load_detector(args.detector, model=args.detector_model, device=device)
     except (DetectorError, ImportError) as error:
         raise UsageError(str(error)) from error
     return Tools(restorer, detector, args.template or restorer.template)

@@ -30,6 +30,12 @@ BOX_SCALE = 1.2  # side of the square over side of the cascade's box
 BOX_CENTRE = (0.5, 0.56)  # centre of the square in the cascade's box
 
 MIRRORED = [1, 0, 2, 4, 3]  # the viewer's left eye of a mirrored face was the right one
+_BATCHES = (32, 8, 1)  # how many squares the network is given at once
+# scale, shift in sides along x and y, degrees
+_SHAKES = (
+    (1.15, 0.0, 0.0, 0.0), (0.87, 0.0, 0.0, 0.0), (1.0, 0.07, 0.0, 0.0), (1.0, -0.07, 0.0, 0.0),
+    (1.0, 0.0, 0.07, 0.0), (1.0, 0.0, -0.07, 0.0), (1.0, 0.0, 0.0, 12.0), (1.0, 0.0, 0.0, -12.0),
+)  # fmt: skip
 _SAMPLES_AT_ONCE = 1 << 22  # bounds the memory of the oversampled squares to about 50 MB
 
 
@@ -146,13 +152,42 @@ def load_landmark_net(state_dict: Mapping[str, Tensor]) -> LandmarkNet:
     return net.eval().requires_grad_(False)
 
 
+def run_landmark_net(net: LandmarkNet, squares: Tensor) -> tuple[Tensor, Tensor]:
+    """Points (M, 5, 2) and logits (M,) of any number of squares (M, 1, 64, 64), in batches of a few fixed sizes.
+
+    oneDNN keeps memory for every batch size that it has seen, so batches of any size would fill it.
+    """
+    points, logits = [squares.new_zeros(0, 5, 2)], [squares.new_zeros(0)]
+    start = 0
+    while start < len(squares):
+        left = len(squares) - start
+        size = next((size for size in _BATCHES if size <= left), _BATCHES[-1])
+        some_points, some_logits = net(squares[start : start + size])
+        points.append(some_points)
+        logits.append(some_logits)
+        start += size
+    return torch.cat(points), torch.cat(logits)
+
+
+def shaken_squares(squares: Tensor) -> Tensor:
+    """Squares (M, 2, 3) a little larger, smaller, beside and turned: (M, 8, 2, 3)."""
+    shaken = []
+    for scale, x, y, degrees in _SHAKES:
+        cos, sin = scale * math.cos(math.radians(degrees)), scale * math.sin(math.radians(degrees))
+        turn = squares.new_tensor([[cos, -sin], [sin, cos]])
+        linear = squares[:, :, :2] @ turn
+        centre = squares @ squares.new_tensor([0.5 + x, 0.5 + y, 1.0])
+        shaken.append(torch.cat([linear, (centre - linear @ squares.new_tensor([0.5, 0.5]))[..., None]], -1))
+    return torch.stack(shaken, 1)
+
+
 def squares_of_boxes(boxes: Tensor) -> Tensor:
     """Squares to look at, for the cascade's boxes: (M, 4) x0, y0, x1, y1 in the photo -> (M, 2, 3) float64."""
     boxes = boxes.to(torch.float64)
     corner, extent = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
     side = extent.amax(-1) * BOX_SCALE
     centre = corner + extent * extent.new_tensor(BOX_CENTRE)
-    squares = torch.zeros(len(boxes), 2, 3, dtype=torch.float64)
+    squares = boxes.new_zeros(len(boxes), 2, 3)
     squares[:, 0, 0] = squares[:, 1, 1] = side
     squares[:, :, 2] = centre - side[:, None] / 2
     return squares
@@ -200,7 +235,7 @@ def cut_squares(grey: Tensor, squares: Tensor) -> Tensor:
     for factor in sorted(set(factors)):
         members = [index for index, value in enumerate(factors) if value == factor]
         fine = INPUT_SIDE * factor
-        at = (torch.arange(fine, dtype=grey.dtype) + 0.5) / fine
+        at = (torch.arange(fine, dtype=grey.dtype, device=grey.device) + 0.5) / fine
         uv = torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).view(1, -1, 2)  # rows are v, columns are u
         step = max(1, _SAMPLES_AT_ONCE // (fine * fine))
         for start in range(0, len(members), step):

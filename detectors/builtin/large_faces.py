@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .landmark_net import LandmarkNet, cut_squares, points_on_photo, squares_of_points
+from .landmark_net import LandmarkNet, cut_squares, points_on_photo, run_landmark_net, squares_of_points
 
 SIDES = (1.0, 0.72, 0.52)  # of the picture's shorter side
 SMALLEST = 0.33  # the same for what is proposed; smaller faces are the cascade's business
@@ -35,9 +35,9 @@ def propose_large_faces(net: LandmarkNet, grey: Tensor) -> Tensor:
         size = [max(1, round(side / factor)) for side in grey.shape]
         small = F.interpolate(grey[None, None], size, mode="bilinear", antialias=True)[0, 0]
     squares = grid_of_squares(*small.shape)
-    points, _ = net(cut_squares(small, squares))
+    points, _ = run_landmark_net(net, cut_squares(small, squares))
     squares = squares_of_points(points_on_photo(squares, points))
-    _, logits = net(cut_squares(small, squares))
+    _, logits = run_landmark_net(net, cut_squares(small, squares))
     large = torch.linalg.det(squares[:, :, :2]) > (SMALLEST * min(small.shape)) ** 2
     agreed = agreement(squares[large & (logits > SURE)])
     to_photo = agreed.new_tensor([[grey.shape[1] / small.shape[1]], [grey.shape[0] / small.shape[0]]])
@@ -51,7 +51,7 @@ def grid_of_squares(height: int, width: int) -> Tensor:
         side = share * min(height, width)
         for x in _centres(width, side):
             grid += [[[side, 0.0, x - side / 2], [0.0, side, y - side / 2]] for y in _centres(height, side)]
-    return torch.tensor(grid, dtype=torch.float64)
+    return torch.tensor(grid, dtype=torch.float64, device="cpu")
 
 
 def _centres(length: int, side: float) -> list[float]:
@@ -73,7 +73,7 @@ def agree(squares: Tensor, others: Tensor) -> Tensor:
 def agreement(squares: Tensor) -> Tensor:
     """The squares (M, 2, 3) on which at least ``VOTES`` agree, one for each place, their mean: (K, 2, 3)."""
     near = agree(squares[:, None], squares[None])
-    left = torch.ones(len(squares), dtype=torch.bool)
+    left = torch.ones(len(squares), dtype=torch.bool, device="cpu")
     agreed = [squares[:0]]
     while left.any():
         votes = (near & left).sum(1) * left

@@ -10,7 +10,7 @@ import torch
 from gpen_pack.detectors import detect_faces, detect_frame
 from gpen_pack.detectors.detector import Detections
 from gpen_pack.detectors.merging import join
-from gpen_pack.detectors.views import CANVAS, level_scales, views
+from gpen_pack.detectors.views import CANVAS, MARGIN, WHOLE, level_of, level_scales, packed, smaller_levels, tiles
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -262,8 +262,43 @@ def test_levels_cover_every_size_in_few_views() -> None:
         assert all(a > 1.25 * b for a, b in pairwise(scales))
         assert scales[-1] * max(height, width) <= max(290, 2 * max(height, width) * (max(height, width) < 290))
     assert level_scales(4320, 7680)[0] == 1.0 and level_scales(300, 200)[0] == 2.0
-    seen = list(views(np.zeros((1080, 1920, 3), np.uint8)))
-    assert len(seen) < 40 and max(max(view.picture.shape) for view in seen) <= CANVAS
+    frame = np.zeros((1080, 1920, 3), np.uint8)
+    finest, *others = level_scales(1080, 1920)
+    made = [level_of(frame, scale) for scale in (finest, others[0])]
+    sheets = [sheet for level in made for sheet in tiles(level)] + packed(smaller_levels(frame, made[-1], others[1:]))
+    assert len(sheets) < 20 and max(max(sheet.picture.shape) for sheet in sheets) <= CANVAS
+    assert len(sheets[-1].views) == 3, "the three smallest levels share a pass"
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 700), st.integers(1, 700))
+def test_small_levels_lie_apart_on_their_sheets(height: int, width: int) -> None:
+    frame = np.random.default_rng(0).integers(0, 100, (height, width, 3), dtype=np.uint8)
+    scales = [scale for scale in level_scales(height, width) if round(scale * max(height, width)) <= WHOLE]
+    made = smaller_levels(frame, None, scales)
+    sheets = packed(made)
+    shown = [(sheet.picture, view) for sheet in sheets for view in sheet.views]
+    assert len(shown) == len(made)
+    for level, (canvas, view) in zip(made, shown, strict=True):
+        left, top = view.offset.astype(int)
+        h, w = level.picture.shape[:2]
+        np.testing.assert_array_equal(canvas[top : top + h, left : left + w], level.picture)
+        np.testing.assert_array_equal(view.area, [left - MARGIN, top - MARGIN, left + w + MARGIN, top + h + MARGIN])
+    for sheet in sheets:
+        covered = np.zeros(sheet.picture.shape[:2], int)
+        for view in sheet.views:
+            x0, y0, x1, y1 = view.area
+            covered[y0:y1, x0:x1] += 1
+        assert covered.max() <= 1
+
+
+def test_a_plain_face_ends_the_search_at_half_the_size() -> None:
+    """Unless something small may be a face, too: then every level is looked at."""
+    detector, both, none = Painted(), Painted(), Painted()
+    assert len(detect_faces(picture(1080, 1920, (700, 300, 400)), detector)) == 1
+    assert len(detect_faces(picture(1080, 1920, (700, 300, 400), (100, 100, 28)), both)) == 2
+    assert len(detect_faces(picture(1080, 1920), none)) == 0
+    assert detector.passes <= 4 < 15 < both.passes <= none.passes
 
 
 def test_an_8k_frame_takes_a_bounded_number_of_passes() -> None:

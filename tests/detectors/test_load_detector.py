@@ -299,3 +299,27 @@ def test_the_device_decides_the_provider(shared: Path, monkeypatch: pytest.Monke
     assert asked[3][0][0] == "CUDAExecutionProvider" and "device_id" not in asked[3][0][1]  # type: ignore[index] # the same
     with pytest.raises(DetectorError, match="cuda:1"):
         load_detector(model=file, device="gpu zero")
+
+
+def test_yunet_in_an_opencv_without_logging(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenCV 4.8 to 4.12 have no cv2.utils.logging."""
+    cv2 = pytest.importorskip("cv2")
+    monkeypatch.delattr(cv2.utils, "logging", raising=False)
+    assert load_detector("yunet", folders=[shared / "detectors"]).name == "yunet"
+
+
+@pytest.mark.parametrize(("broken", "name"), [("cv2", "yunet"), ("skimage.feature", "builtin")])
+def test_a_package_that_numpy_does_not_fit(
+    broken: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refuses:
+        def find_spec(self, module: str, *_: object) -> None:
+            if module == broken:
+                raise ValueError("numpy.dtype size changed, may indicate binary incompatibility")
+
+    for loaded in [n for n in sys.modules if n == broken or n.startswith(broken + ".")]:
+        monkeypatch.delitem(sys.modules, loaded)
+    monkeypatch.setattr(sys, "meta_path", [Refuses(), *sys.meta_path])
+    file = graph(tmp_path / "yunet.onnx", YUNET) if name == "yunet" else None
+    with pytest.raises(DetectorError, match=r"numpy\.dtype.*pip install"):
+        load_detector(name, file)
