@@ -76,7 +76,9 @@ def test_side_files_of_one_picture(here: Path) -> None:
         "a.b.jpg", "-o", "x.png", "--mask", "m.png", "--original-image", "o.png", "--upscaled-image", "u.png",
         "--mask-out", "mask.png", "--compare", "sheet.jpg", "--save-crops", "crops",
     )  # fmt: skip
-    assert job == PictureJob(*map(Path, ("a.b.jpg", "x.png", "m.png", "o.png", "u.png", "mask.png", "sheet.jpg", "crops/a.b")))
+    assert job == PictureJob(
+        *map(Path, ("a.b.jpg", "x.png", "m.png", "o.png", "u.png", "mask.png", "sheet.jpg", "crops/a.b"))
+    )
     assert job.crops is not None and crop_path(job.crops, 3) == Path("crops/a.b-03.png")
 
 
