@@ -86,6 +86,7 @@ class Photo:
             self._write(result)
         except FAILURES as error:
             self.row.error = sentence_of(error, self.job.source)
+        self.picture = self.enlarged = self.gallery = None  # lets go of the pixels
         self.row.seconds = time.perf_counter() - self.start
         return self.row
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from itertools import count, groupby, tee
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count, groupby
+from typing import TYPE_CHECKING
 
 from .aligned import restore_aligned
 from .atomic import refuse_protected
@@ -13,6 +14,9 @@ from .job import PictureJob
 from .options import Networks, OnProgress, RestoreOptions
 from .photo import Photo
 from .row import Row, sentence_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def restore_pictures(
@@ -59,23 +63,26 @@ def _restore_photos(
     waiting: deque[Photo | Row] = deque()
     entered: dict[int, Photo] = {}
     numbers = count()
+    # a queue for each side input that is read; itertools.tee would keep dozens of pictures
+    masks, originals, enlargements = deque[Photo](), deque[Photo](), deque[Photo]()
+    queues = (masks, enlargements, originals) if swapped else (masks, enlargements)
 
-    def photos() -> Iterator[Photo]:
+    def frames() -> Iterator[Callable[[], Tensor]]:
         for job in jobs:
             waiting.append(_begun(job, options) or Photo(job, options))
             if isinstance(photo := waiting[-1], Photo):
                 entered[next(numbers)] = photo
-                yield photo
+                for queue in queues:
+                    queue.append(photo)
+                yield photo.load
 
-    # one for each that is really read: tee keeps what the slowest has not seen
-    frames, masks, enlargements, *originals = tee(photos(), 4 if swapped else 3)
     results = restore_each(
-        (photo.load for photo in frames),
+        frames(),
         networks.restorer,
         networks.detector,
-        mask=(photo.mask for photo in masks),
-        original_image=(photo.original for photo in originals[0]) if swapped else None,
-        upscaled_image=(photo.upscaled for photo in enlargements),
+        mask=(photo.mask for photo in _taken(masks)),
+        original_image=(photo.original for photo in _taken(originals)) if swapped else None,
+        upscaled_image=(photo.upscaled for photo in _taken(enlargements)),
         template=options.template or networks.template,
         on_progress=on_progress,
         on_crops=lambda index, faces, crops: entered[index].add_crops(faces, crops),
@@ -86,6 +93,12 @@ def _restore_photos(
             yield waiting.popleft()  # type: ignore[misc] # just looked at
         photo = waiting.popleft()
         assert isinstance(photo, Photo)
-        del entered[result.index]  # lets go of its pixels
+        del entered[result.index]
         yield photo.finish(result)
     yield from (entry for entry in waiting if isinstance(entry, Row))
+
+
+def _taken(queue: deque[Photo]) -> Iterator[Photo]:
+    """The photos as they enter; a frame is always asked for before what belongs to it."""
+    while queue:
+        yield queue.popleft()
