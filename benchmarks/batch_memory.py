@@ -26,7 +26,8 @@ _KILOBYTES = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
 
 def worker(frames: int) -> dict[str, Any]:
     """Restore one batch; the peak of this process, and what the batch, the result and its mask take of it."""
-    faces, restoration, restorer = pack("faces"), pack("restoration"), pack("models").load_gpen("builtin")
+    faces, detectors, restoration = pack("faces"), pack("detectors"), pack("restoration")
+    restorer = pack("models").load_gpen("builtin")
 
     class Told:
         """One face a frame, which moves."""
@@ -41,7 +42,7 @@ def worker(frames: int) -> dict[str, Any]:
             self.frame += 1
             points = faces.TEMPLATES["gpen"].numpy() * FACE + (x, y)
             box = np.array([[x, y, x + FACE, y + FACE]], np.float64)
-            return faces.Detections(box, points[None], np.array([0.9]))
+            return detectors.Detections(box, points[None], np.array([0.9]))
 
     image = torch.empty(frames, HEIGHT, WIDTH, 3)
     one = torch.rand(HEIGHT, WIDTH, 3, generator=torch.Generator().manual_seed(0))

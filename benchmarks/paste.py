@@ -80,10 +80,10 @@ def contenders(count: int) -> dict[str, Callable[[], Any]]:
 def around_one_face() -> dict[str, Callable[[], Any]]:
     """Detection, crop and paste around one face in the same frame; the network itself is not among them."""
     frame, faces, restored = scene(1)
-    paste, detector = pack("faces"), pack("restoration").load_detector("builtin")
-    detector = getattr(detector, "detector", detector)
+    paste, detectors = pack("faces"), pack("detectors")
+    detector = detectors.load_detector("builtin")
     return {
-        "detect (built in)": lambda: paste.detect_faces(frame, detector),
+        "detect (built in)": lambda: detectors.detect_faces(frame, detector),
         "crop to 2048": lambda: paste.crop_faces(frame, faces, FACE),
         "paste": lambda: paste.paste_faces(frame, faces, restored),
     }

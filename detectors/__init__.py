@@ -1,6 +1,6 @@
 """Face detectors: SCRFD, YuNet and the built-in one, and the search for faces of any size, place and rotation."""
 
-from .detection import detect_faces
+from .detection import detect_faces, detect_frame
 from .detector import Detections, Detector
 from .loading import DETECTORS, DetectorError, load_detector
 from .search import DetectorFile, detector_files, search_folders
@@ -12,6 +12,7 @@ __all__ = [
     "DetectorError",
     "DetectorFile",
     "detect_faces",
+    "detect_frame",
     "detector_files",
     "load_detector",
     "search_folders",

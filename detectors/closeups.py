@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .detector import Detections, Detector
+from .detector import Detections, Passes
 from .merging import box_sides, moved, take, turned_back, usable
 from .views import GREY, cut, resized
 
@@ -74,40 +74,40 @@ class CloseUp:
 
 
 def look_again(
-    frame: np.ndarray, boxes: np.ndarray, turns: list[tuple[int, ...]], detector: Detector
+    frame: np.ndarray, boxes: np.ndarray, turns: list[tuple[int, ...]], passes: Passes
 ) -> list[dict[int, Detections]]:
     """Close-ups of boxes (M, 4) on a frame (H, W, 3) uint8, each in its own quarter turns.
 
     Returns one dictionary a box, in order: quarter turns (``np.rot90``) -> the face found so, on the photo, if any.
-    Close-ups share passes of ``detector.canvas``.
+    Close-ups share passes of ``passes.canvas`` pixels.
     """
     found: list[dict[int, Detections]] = [{} for _ in boxes]
     for cell in (SMALL_CELL, LARGE_CELL):
         small = box_sides(boxes) < SMALL_BELOW
         chosen = np.flatnonzero(small if cell == SMALL_CELL else ~small).tolist()
         jobs = [(index, quarters) for index in chosen for quarters in turns[index]]
-        places = (getattr(detector, "canvas", cell) // cell) ** 2
+        places = ((passes.canvas or cell) // cell) ** 2
         for start in range(0, len(jobs), places):
             batch = jobs[start : start + places]
             closeups = {index: CloseUp.of(frame, boxes[index]) for index in dict.fromkeys(i for i, _ in batch)}
             cells = [np.rot90(closeups[index].cell, quarters) for index, quarters in batch]
-            for (index, quarters), seen in zip(batch, see_cells(cells, detector, ASK), strict=True):
+            for (index, quarters), seen in zip(batch, see_cells(cells, passes, ASK), strict=True):
                 best = closeups[index].best(seen, quarters)
                 if len(best):
                     found[index][quarters] = best
     return found
 
 
-def see_cells(cells: list[np.ndarray], detector: Detector, threshold: float) -> list[Detections]:
+def see_cells(cells: list[np.ndarray], passes: Passes, threshold: float) -> list[Detections]:
     """One pass over several square pictures of one size, side by side on grey; what is seen in each, in its pixels."""
     size = cells[0].shape[0]
-    per_row = max(1, getattr(detector, "canvas", size) // size)
+    per_row = max(1, (passes.canvas or size) // size)
     rows, columns = -(-len(cells) // per_row), min(per_row, len(cells))
     canvas = np.full((rows * size, columns * size, 3), GREY, dtype=np.uint8)
     corners = [(place // per_row * size, place % per_row * size) for place in range(len(cells))]
     for (top, left), cell in zip(corners, cells, strict=True):
         canvas[top : top + size, left : left + size] = cell
-    seen = detector.detect(canvas, threshold)
+    seen = passes.detect(canvas, threshold)
     centres = np.nan_to_num((seen.boxes[:, :2] + seen.boxes[:, 2:]) / 2, nan=-1.0)
     parts = []
     for top, left in corners:

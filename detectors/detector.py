@@ -7,6 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
+from ..models import CheckCancel, never_cancelled
+
 
 @dataclass(frozen=True)
 class Detections:
@@ -55,6 +57,8 @@ class Detections:
 class Detector(Protocol):
     """One pass of a face detector. Scales, tiles, rotations and merging are ``detect_faces``'s business.
 
+    One instance may be called from several threads at once.
+
     Two optional attributes say how it wants to be used:
 
     * ``canvas: int``, a network for views of at most this side, 640, which sees faces of 20 to 300 pixels well: it is
@@ -76,3 +80,17 @@ class Detector(Protocol):
     def detect(self, image: np.ndarray, threshold: float) -> Detections:
         """Faces in ``image``, (H, W, 3) uint8 RGB, contiguous, with a score of at least ``threshold``."""
         ...
+
+
+class Passes:
+    """The passes of a detector over one frame: ``check_cancel`` is asked before each of them."""
+
+    def __init__(self, detector: Detector, check_cancel: CheckCancel = never_cancelled) -> None:
+        self._detector, self._check_cancel = detector, check_cancel
+        self.canvas: int | None = getattr(detector, "canvas", None)
+        self.input_size: int | None = getattr(detector, "input_size", None)
+
+    def detect(self, image: np.ndarray, threshold: float) -> Detections:
+        """One pass, see ``Detector.detect``. Raises whatever ``check_cancel`` raises."""
+        self._check_cancel()
+        return self._detector.detect(image, threshold)

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..models import OWN_FOLDER, ModelFileError, read_state_dict
 from ..models.files.formats import sniff_format
 from ..models.onnx.graph import read_onnx_graph
+from ..models.restorers.providers import CPU, open_session, why_cpu
 from .detector import Detector
 from .search import DetectorFile, detector_files, search_folders
 
@@ -22,9 +24,7 @@ __all__ = ["DETECTORS", "DetectorError", "DetectorFile", "detector_files", "load
 
 DETECTORS = ("auto", "insightface", "yunet", "builtin")
 LANDMARK_WEIGHTS = OWN_FOLDER / "builtin" / "face-landmarks.safetensors"
-# an accelerator that runs SCRFD as it is; CoreML compiles it for every input size, TensorRT for minutes
-_PROVIDERS = ("CUDAExecutionProvider", "ROCMExecutionProvider", "MIGraphXExecutionProvider", "DmlExecutionProvider")
-_CPU = "CPUExecutionProvider"
+_NO_CONFIG = np.zeros(0, dtype=np.uint8)
 _SCRFD_OUTPUTS = (9, 15)  # scores, boxes and points at 3 or 5 sizes; without points there are 6 or 10
 _GET = {
     "insightface": (
@@ -44,7 +44,12 @@ class DetectorError(ValueError):
     """No such detector, its file or package is missing, or the file cannot be used. Says what to do next."""
 
 
-def load_detector(name: str = "auto", model: Path | str | None = None, folders: Sequence[Path | str] = ()) -> Detector:
+def load_detector(
+    name: str = "auto",
+    model: Path | str | None = None,
+    folders: Sequence[Path | str] = (),
+    device: torch.device | str | None = None,
+) -> Detector:
     """A face detector.
 
     Args:
@@ -53,6 +58,8 @@ def load_detector(name: str = "auto", model: Path | str | None = None, folders: 
         model: a detector's ONNX file; its content decides what it is. None: looked for.
         folders: looked through first, with their subfolders; then the pack's own model folders, ComfyUI's
             ``models/insightface`` and ``models/facedetection`` around it, and ``~/.insightface``.
+        device: where SCRFD runs, for instance ``cpu`` or ``cuda:1``; None: the accelerator that ONNX Runtime has, if
+            any. YuNet and the built-in detector always run on the CPU.
 
     Returns:
         A detector; its ``provider`` says what really runs. Nothing is downloaded.
@@ -62,15 +69,16 @@ def load_detector(name: str = "auto", model: Path | str | None = None, folders: 
     """
     if name not in DETECTORS:
         raise DetectorError(f"no detector {name!r}: expected one of {', '.join(DETECTORS)}")
+    wanted = _device(device)
     if model is not None:
-        return _load_file(name, Path(model).expanduser())
+        return _load_file(name, Path(model).expanduser(), wanted)
     if name == "builtin":
         return _load_builtin()
     files = [file for file in detector_files(folders) if name in ("auto", file.kind)]
     failures: list[str] = []
     for file in files:
         try:
-            return _LOADERS[file.kind](_checked(file.path, file.kind))
+            return _LOADERS[file.kind](_checked(file.path, file.kind), wanted)
         except DetectorError as error:
             failures.append(str(error))
             _logger.warning("%s", error)
@@ -84,13 +92,22 @@ def load_detector(name: str = "auto", model: Path | str | None = None, folders: 
     raise DetectorError(f"no file of the detector {name!r} in {looked} or below: {_GET[name]}, or name a file.")
 
 
-def _load_file(name: str, path: Path) -> Detector:
+def _device(device: torch.device | str | None) -> torch.device:
+    if device is None:
+        return torch.device("cuda")  # in ONNX Runtime: any provider for a GPU, and the CPU where there is none
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise DetectorError(f"no device {device!r}: expected a torch.device, or a name as cpu, cuda, cuda:1") from error
+
+
+def _load_file(name: str, path: Path, device: torch.device) -> Detector:
     if name == "builtin":
         raise DetectorError(f"{path}: the built-in detector takes no file; choose the detector auto, or give no file.")
     kind = _kind_of(path)
     if name not in ("auto", kind):
         raise DetectorError(f"{path}: it is a file for the detector {kind}, not {name}; choose {kind} or auto.")
-    return _LOADERS[kind](path)
+    return _LOADERS[kind](path, device)
 
 
 def _checked(path: Path, kind: str) -> Path:
@@ -131,34 +148,32 @@ def _kind_of(path: Path) -> str:
     )
 
 
-def _load_scrfd(path: Path) -> Detector:
+def _load_scrfd(path: Path, device: torch.device) -> Detector:
     from .scrfd import ScrfdDetector
 
     # an older insightface imports albumentations, which asks the network for news of itself
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     try:
-        import onnxruntime
+        import onnxruntime  # noqa: F401 # so that the sentence below is said of it, too
 
         with _logged_stdout():
             import insightface
-            from insightface.model_zoo import get_model
+            from insightface.model_zoo.scrfd import SCRFD
     except (ImportError, ValueError) as error:  # ValueError: compiled for another numpy, a common state of 0.7
         raise DetectorError(
             f"{path}: the detector insightface needs the packages insightface and onnxruntime ({error}); "
             "pip install insightface onnxruntime, or onnxruntime-gpu for NVIDIA."
         ) from error
-    available = onnxruntime.get_available_providers()
-    providers = [*[provider for provider in _PROVIDERS if provider in available][:1], _CPU]
     try:
+        session, available = open_session(path, device, varied_shapes=True)
         with _logged_stdout():
-            model: Any = get_model(str(_with_onnx_name(path)), providers=providers)
-            if model is None or getattr(model, "taskname", "") != "detection" or not getattr(model, "use_kps", False):
+            model: Any = SCRFD(session=session)  # with the file it opens one more session per input size
+            if not getattr(model, "use_kps", False):
                 raise DetectorError(f"{path}: to insightface it is no detector with landmarks; {_GET['insightface']}.")
-            # a negative ctx_id takes the session back to the CPU
-            model.prepare(ctx_id=-1 if len(providers) == 1 else 0, input_size=(640, 640))
-            running = model.session.get_providers()[0]
+            running = session.get_providers()[0]
+            detector = ScrfdDetector(model, f"onnxruntime {running}")
             # insightface 0.7 runs the packs' own models, but not every other SCRFD: it shows at the first picture
-            model.detect(np.full((640, 640, 3), 127, np.uint8), input_size=(640, 640))
+            detector.detect(np.full((640, 640, 3), 127, np.uint8), 0.5)
     except DetectorError:
         raise
     except Exception as error:  # onnxruntime has a class of its own for every kind of damage, below Exception alone
@@ -167,19 +182,12 @@ def _load_scrfd(path: Path) -> Detector:
             "the file may be cut off, or insightface too old for it (pip install -U insightface): "
             f"{_GET['insightface']}."
         ) from error
-    if running == _CPU and len(providers) > 1:
-        _logger.warning("%s is installed but did not start; the detector runs on the CPU", providers[0])
-    return ScrfdDetector(model, f"onnxruntime {running}")
+    if running == CPU and torch.cuda.is_available() and device.type == "cuda":
+        _logger.warning("the detector insightface runs on the CPU: %s", why_cpu(device, available))
+    return detector
 
 
-def _with_onnx_name(path: Path) -> Path:
-    """insightface takes a name without the lower-case extension for one to look up or download: refuse it here."""
-    if path.suffix != ".onnx":
-        raise DetectorError(f"{path}: insightface reads only files whose name ends in .onnx; rename it.")
-    return path
-
-
-def _load_yunet(path: Path) -> Detector:
+def _load_yunet(path: Path, _device: torch.device) -> Detector:
     from .yunet import YuNetDetector
 
     try:
@@ -190,25 +198,19 @@ def _load_yunet(path: Path) -> Detector:
         raise DetectorError(
             f"{path}: this OpenCV ({cv2.__version__}) has no FaceDetectorYN; pip install 'opencv-python>=4.8'."
         )
-    create: Any = cv2.FaceDetectorYN.create
-    try:
-        with _quiet_opencv(cv2):
-            try:
-                net = create(str(path), "", (640, 640), 0.6, 0.3, 5000)
-            except cv2.error:
-                if str(path).isascii():
-                    raise
-                import numpy as np
+    graph = np.frombuffer(path.read_bytes(), dtype=np.uint8)  # OpenCV opens no path in another script on Windows
 
-                # OpenCV opens no such path on Windows, but reads the bytes
-                graph = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-                net = create("onnx", graph, np.zeros(0, dtype=np.uint8), (640, 640), 0.6, 0.3, 5000)
+    def create() -> Any:
+        with _quiet_opencv(cv2):
+            return cv2.FaceDetectorYN.create("onnx", graph, _NO_CONFIG, (640, 640), 0.6, 0.3, 5000)
+
+    try:
+        return YuNetDetector(create, f"opencv {cv2.__version__} cpu")
     except cv2.error as error:
         raise DetectorError(
             f"{path}: OpenCV {cv2.__version__} cannot load it ({' '.join(str(error).split())[:200]}); "
             f"the file may be cut off, download it again: {_GET['yunet']}."
         ) from error
-    return YuNetDetector(net, f"opencv {cv2.__version__} cpu")
 
 
 def _load_builtin() -> Detector:
@@ -239,8 +241,11 @@ def _logged_stdout() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet_opencv(cv2: Any) -> Iterator[None]:
-    """OpenCV 5 warns about a setting of its own at every YuNet, on stderr: errors only, for as long as it takes."""
-    logging_api = cv2.utils.logging
+    """OpenCV 5 warns about a setting of its own at every YuNet, on stderr: only errors, for as long as it takes."""
+    logging_api = getattr(getattr(cv2, "utils", None), "logging", None)  # OpenCV 4.8 to 4.12 have none
+    if logging_api is None:
+        yield
+        return
     before = logging_api.getLogLevel()
     logging_api.setLogLevel(logging_api.LOG_LEVEL_ERROR)
     try:
@@ -249,4 +254,4 @@ def _quiet_opencv(cv2: Any) -> Iterator[None]:
         logging_api.setLogLevel(before)
 
 
-_LOADERS: dict[str, Callable[[Path], Detector]] = {"insightface": _load_scrfd, "yunet": _load_yunet}
+_LOADERS: dict[str, Callable[[Path, torch.device], Detector]] = {"insightface": _load_scrfd, "yunet": _load_yunet}

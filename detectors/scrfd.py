@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -10,16 +13,18 @@ from .detector import Detections
 
 STRIDE = 32  # the coarsest feature map: inputs must be multiples of it
 NEUTRAL = 127  # the model's input mean: padding that is no edge to the network
+_CONCURRENT = ("CPUExecutionProvider", "CUDAExecutionProvider")  # their sessions may run several times at once
 
 
 class ScrfdDetector:
-    """One pass of an SCRFD model with landmarks (``insightface.model_zoo.get_model``), static or dynamic input.
+    """One pass of an SCRFD model with landmarks (``insightface.model_zoo.scrfd.SCRFD``), static or dynamic input.
 
     The image is padded at the right and the bottom to what the model takes; it is resized only where it is larger than
-    a static input. Colours are turned to BGR here, because insightface expects what OpenCV reads.
+    a static input. Colours are turned to BGR here, because insightface expects what OpenCV reads. May be called from
+    several threads at once: nothing is set on the model, the threshold is an argument of its ``forward``.
 
-    model: ``insightface.model_zoo.scrfd.SCRFD`` after ``prepare``, one that gives landmarks.
-    provider: what its session really runs, see ``load_detector``.
+    model: one that gives landmarks, around a session of ours (``models.restorers.providers.open_session``).
+    provider: what its session really runs, ``onnxruntime`` and the name of ONNX Runtime's provider.
     """
 
     name = "insightface"
@@ -30,6 +35,8 @@ class ScrfdDetector:
         self._model = model
         height, width = (int(n) if str(n).isdigit() else 0 for n in model.session.get_inputs()[0].shape[2:4])
         self._static_size = (height, width) if height > 0 and width > 0 else None
+        concurrent = provider.split(" ")[-1] in _CONCURRENT
+        self._one_at_a_time: AbstractContextManager[Any] = contextlib.nullcontext() if concurrent else threading.Lock()
 
     def detect(self, image: np.ndarray, threshold: float) -> Detections:
         """Faces in ``image``, (H, W, 3) uint8 RGB; coordinates in its pixels."""
@@ -43,10 +50,14 @@ class ScrfdDetector:
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         canvas = np.full((target_h, target_w, 3), NEUTRAL, dtype=np.uint8)
         canvas[: image.shape[0], : image.shape[1]] = image[:, :, ::-1]  # RGB -> BGR
-        self._model.det_thresh = threshold
-        # the canvas has the input's own size, so insightface has nothing left to resize
-        rows, points = self._model.detect(canvas, input_size=(target_w, target_h))
-        if len(rows) == 0 or points is None:
+        with self._one_at_a_time:
+            scores, boxes, points = (np.concatenate(parts) for parts in self._model.forward(canvas, threshold))
+        if not len(scores):
             return Detections.empty()
+        rows = np.concatenate([boxes, scores.reshape(-1, 1)], axis=1)  # (M, 5): x0, y0, x1, y1, score
+        order = np.argsort(-rows[:, 4], kind="stable")
+        kept = order[self._model.nms(rows[order])]
         stretch = np.array([width / image.shape[1], height / image.shape[0]])
-        return Detections.of(rows[:, :4] * np.tile(stretch, 2), points * stretch, np.clip(rows[:, 4], 0.0, 1.0))
+        return Detections.of(
+            rows[kept, :4] * np.tile(stretch, 2), points[kept] * stretch, np.clip(rows[kept, 4], 0.0, 1.0)
+        )

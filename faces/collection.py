@@ -14,7 +14,7 @@ from .geometry.alignment import alignable, apply_affine, face_matrices
 from .geometry.templates import template_points
 
 # the part of the unit square that a detector would box: brows to chin, ear to ear
-_HEAD = torch.tensor([[0.25, 0.25], [0.75, 0.25], [0.75, 0.9], [0.25, 0.9]], dtype=torch.float64)
+_HEAD = torch.tensor([[0.25, 0.25], [0.75, 0.25], [0.75, 0.9], [0.25, 0.9]], dtype=torch.float64, device="cpu")
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ class Faces:
                 f"expected an image of {w0}×{h0} pixels or an enlarged or reduced one of the same aspect, "
                 f"got {w1}×{h1}: give the image that the faces were detected in, or a resized, not a cropped, one"
             )
-        factor = torch.tensor([w1 / w0, h1 / h0], dtype=torch.float64)
+        factor = torch.tensor([w1 / w0, h1 / h0], dtype=torch.float64, device="cpu")
         return replace(
             self,
             landmarks=self.landmarks * factor,
@@ -138,8 +138,8 @@ class Faces:
     @classmethod
     def empty(cls, image_size: tuple[int, int], frame_count: int = 1, template: str = "gpen") -> Faces:
         """No faces in ``frame_count`` frames of (height, width)."""
-        none = torch.zeros(0, 5, 2, dtype=torch.float64)
-        return cls.from_landmarks(none, torch.zeros(0), image_size, template, frame_count=frame_count)
+        none = torch.zeros(0, 5, 2, dtype=torch.float64, device="cpu")
+        return cls.from_landmarks(none, [], image_size, template, frame_count=frame_count)
 
     @classmethod
     def from_landmarks(
@@ -197,7 +197,7 @@ class Faces:
             landmarks=points,
             frame_indices=frames,
             boxes=_checked(boxes, torch.float64, (count, 4), "boxes"),
-            scores=_checked(torch.ones(count) if scores is None else scores, torch.float64, (count,), "scores"),
+            scores=_checked([1.0] * count if scores is None else scores, torch.float64, (count,), "scores"),
             matrices=matrices,
             image_size=(height, width),
             frame_count=max(least, 1) if frame_count is None else int(frame_count),
@@ -207,7 +207,9 @@ class Faces:
 
 
 def _tensor(values: Any, dtype: torch.dtype) -> Tensor:
-    return torch.as_tensor(values, dtype=dtype).detach().to("cpu", copy=True)  # the dtype first: lists are float64
+    if isinstance(values, Tensor):
+        return values.detach().to("cpu", dtype, copy=True)
+    return torch.as_tensor(values, dtype=dtype, device="cpu").clone()  # the dtype first: lists are float64
 
 
 def _checked(values: Any, dtype: torch.dtype, shape: tuple[int, ...], name: str) -> Tensor:

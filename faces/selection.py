@@ -130,18 +130,21 @@ def select_faces(
     Returns the faces frame by frame in ``order``, and an entry for everything that was left out.
     Raises ValueError for an unknown order, a bad ``select``, ``min_face_px`` below 0, a mask that does not fit.
     """
-    ranges = check_selection(select, order, min_face_px)
-    user_mask = frame_mask(mask, faces.frame_count)
+    check_selection(select, order, min_face_px)
+    return choose_faces(faces, select, order, min_face_px, frame_mask(mask, faces.frame_count))
 
+
+def choose_faces(
+    faces: Faces, select: str, order: str, min_face_px: float, user_mask: Tensor | None
+) -> tuple[Faces, tuple[Skipped, ...]]:
+    """:func:`select_faces` behind its checks; ``user_mask`` as :func:`frame_mask` gives it."""
+    ranges = parse_select(select)
     large_enough = faces.sizes >= min_face_px - 1e-6  # the fit's own rounding
-    skipped = []
-    for index in torch.nonzero(~large_enough).flatten().tolist():
-        reason = f"its {float(faces.sizes[index]):.1f} px are below min_face_px {min_face_px:g}"
-        skipped += skip_faces(faces, [index], reason)
+    skipped: list[Skipped] = []
+    small = torch.nonzero(~large_enough).flatten().tolist()
+    skipped += skip_faces(faces, small, "too_small", least=float(min_face_px))
     inside = masked_in(faces, user_mask) if user_mask is not None else torch.ones_like(large_enough)
-    skipped += skip_faces(
-        faces, torch.nonzero(large_enough & ~inside).flatten().tolist(), "its centre lies outside the mask"
-    )
+    skipped += skip_faces(faces, torch.nonzero(large_enough & ~inside).flatten().tolist(), "outside_mask")
 
     keys = torch.nan_to_num(_KEYS[order](faces), nan=math.inf).tolist()  # a score that is not known comes last
     by_frame: dict[int, list[int]] = {frame: [] for frame in sorted(set(faces.frame_indices.tolist()))}
@@ -154,8 +157,10 @@ def select_faces(
             if _named(ranges, rank):
                 kept.append(index)
             else:
-                skipped += skip_faces(faces, [index], f"face {rank} ({order}) is not among select {select}")
+                skipped += skip_faces(faces, [index], "not_selected", number=rank, order=order, select=select)
         if ranges is not None and (missing := _missing(ranges, len(ranked))):
-            have = f"its faces are 0 to {len(ranked) - 1}" if ranked else "it has none after the filters"
-            skipped.append(Skipped(frame, None, None, f"select asks for face {missing}, but {have}"))
-    return faces[torch.tensor(kept, dtype=torch.int64)], tuple(sorted(skipped, key=lambda entry: entry.frame))
+            kind = "no_such_face" if ranked else "no_face_to_select"
+            skipped.append(Skipped(kind, frame, values={"missing": missing, "last": len(ranked) - 1}))
+    return faces[torch.tensor(kept, dtype=torch.int64, device="cpu")], tuple(
+        sorted(skipped, key=lambda entry: entry.frame)
+    )

@@ -1,36 +1,66 @@
-"""A face that was found and left alone, and why: every filter says so, nothing disappears silently."""
+"""Records of faces that were found and left alone, and why."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .collection import Faces
 
+#: kind -> the sentence's end that the report shows; placeholders are the record's ``values``
+REASONS = {
+    "too_small": "its {size:.1f} px are below min_face_px {least:g}",
+    "outside_mask": "its centre lies outside the mask",
+    "not_selected": "face {number} ({order}) is not among select {select}",
+    "no_such_face": "select asks for face {missing}, but its faces are 0 to {last}",
+    "no_face_to_select": "select asks for face {missing}, but it has none after the filters",
+    "unchanged": "not changed by the swap",
+    "outside_picture": "it lies outside of the picture",
+    "no_original_count": "no original for this frame (original_image has {originals} frames, the image {images}): "
+    "left untouched",
+    "no_original_size": "no original for this frame (original_image is {original_size}, the image {image_size}): "
+    "left untouched",
+    "no_original": "no original for this frame: left untouched",
+}
+
 
 @dataclass(frozen=True)
 class Skipped:
-    """One face, or a remark about a whole frame (then ``box`` and ``size`` are None).
+    """One face that was left alone, or a remark about a whole frame (then ``box`` and ``size`` are None).
 
-    frame: index in the batch
-    box: x0, y0, x1, y1 in photo coordinates
-    size: side of the aligned square in pixels of the photo
-    reason: a sentence's end, for the report
+    Attributes:
+        kind: a key of ``REASONS``.
+        frame: index in the batch.
+        box: x0, y0, x1, y1 in photo coordinates.
+        size: side of the aligned square in pixels of the photo.
+        score: the detector's confidence.
+        number: the index that ``select`` counts this face by; None where a filter took it out before counting.
+        values: the numbers that the sentence shows.
     """
 
+    kind: str
     frame: int
-    box: tuple[float, float, float, float] | None
-    size: float | None
-    reason: str
+    box: tuple[float, float, float, float] | None = None
+    size: float | None = None
+    score: float | None = None
+    number: int | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def reason(self) -> str:
+        """The record in words, for a report."""
+        return REASONS[self.kind].format(**{"size": self.size, "number": self.number, **self.values})
 
 
-def skip_faces(faces: Faces, indexes: Iterable[int], reason: str) -> list[Skipped]:
-    """One entry for each of the named faces, all for the same reason."""
-    entries = []
+def skip_faces(
+    faces: Faces, indexes: Iterable[int], kind: str, number: int | None = None, **values: Any
+) -> list[Skipped]:
+    """One record per named face, all of one kind."""
+    records = []
     for index in indexes:
         x0, y0, x1, y1 = faces.boxes[index].tolist()
-        frame, size = int(faces.frame_indices[index]), float(faces.sizes[index])
-        entries.append(Skipped(frame, (x0, y0, x1, y1), size, reason))
-    return entries
+        frame, size, score = int(faces.frame_indices[index]), float(faces.sizes[index]), float(faces.scores[index])
+        records.append(Skipped(kind, frame, (x0, y0, x1, y1), size, score, number, values))
+    return records

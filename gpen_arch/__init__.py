@@ -1,7 +1,8 @@
-"""The network: configuration from weights, the readable reference, the fast engine. Imports torch and nothing else."""
+"""The GPEN network: its configuration from weights, the readable reference, the fast engine."""
 
+from .cancel import CheckCancel, never_cancelled
 from .config import ConfigError, GPENConfig
-from .fast import CheckCancel, FastGPEN, build_engine, never_cancelled
+from .fast import FastGPEN, build_engine
 from .gpen import GPEN, level_noise
 
 __all__ = [

@@ -1,5 +1,6 @@
 """What lies on disk: known files, safe reading, downloads, and loading a restorer from any of them."""
 
+from ..gpen_arch import CheckCancel, never_cancelled
 from .catalogue import CATALOGUE, CatalogueEntry, entry_of_sha256, find_entry
 from .download import by_hand, download
 from .errors import DownloadError, ModelFileError, ModelNotFoundError, RestoreError
@@ -28,6 +29,7 @@ __all__ = [
     "CATALOGUE",
     "OWN_FOLDER",
     "CatalogueEntry",
+    "CheckCancel",
     "DownloadError",
     "ModelFile",
     "ModelFileError",
@@ -46,6 +48,7 @@ __all__ = [
     "find_model_files",
     "inspect_model",
     "load_gpen",
+    "never_cancelled",
     "read_metadata",
     "read_state_dict",
     "resolve_model",

@@ -8,7 +8,7 @@ import torch
 
 from ..restoration import detect
 from . import host, inputs
-from .detector_sessions import load_detector
+from .detector_sessions import detector_signature, load_detector
 from .preview import numbered_faces
 
 
@@ -51,6 +51,11 @@ class GPENFaceDetect:
     def VALIDATE_INPUTS(cls, select: str | None = None) -> bool | str:
         """True, or what may be typed into ``select``."""
         return inputs.why_no_selection(select) or True
+
+    @classmethod
+    def IS_CHANGED(cls, detector: str = "auto", **_: Any) -> str:
+        """Path, size and time of the detector's files: one that is added, replaced or removed may find other faces."""
+        return repr(detector_signature(detector))
 
     def detect(self, image: torch.Tensor, detector: str, **options: Any) -> dict[str, Any]:
         """The core's `detect` behind ComfyUI's progress and cancel; shows the faces with their numbers."""

@@ -12,11 +12,11 @@ import torch
 from ..models import Restorer, load_gpen
 from ..models.restorers.restorer import default_batch_size
 from ..models.restorers.torch_restorer import TorchRestorer
-from ..restoration import Rung
-from ..restoration.fallback import working_bytes
+from ..restoration import FallbackStep
+from ..restoration.running.memory import working_bytes
 from . import host
 
-_DTYPES = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class GpenModel:
@@ -50,27 +50,25 @@ class GpenModel:
         if self.patcher is not None:
             host.bring_to_device(self.patcher, working_bytes)
 
-    def rungs(self) -> list[Rung]:
+    def fallbacks(self) -> list[FallbackStep]:
         """What may be tried where one face does not fit, gentlest first. Made when needed, kept for the next run."""
-        rungs = []
-        if self._on_cpu():  # bf16 saves little there, and is slow on a processor without it
-            return rungs
-        if self.precision == "auto" and self.patcher is not None and self.restorer.dtype == torch.float32:
-            rungs.append(self._rung("in bf16", lambda: read_model(self.path, "bf16")))
+        steps: list[FallbackStep] = []
+        if self.load_device.type == "cpu":  # bf16 saves little there, and is slow on a processor without it
+            return steps
+        narrows = self.precision == "auto" and self.patcher is not None and self.restorer.dtype == torch.float32
+        if narrows and host.has_bf16(self.load_device):
+            steps.append(self._step("in bf16", lambda: read_model(self.path, "bf16")))
         if self.cpu_fallback:
-            rungs.append(self._rung("on the CPU", lambda: read_model(self.path, "auto", on_cpu=True)))
-        return rungs
+            steps.append(self._step("on the CPU", lambda: read_model(self.path, "auto", on_cpu=True)))
+        return steps
 
-    def _on_cpu(self) -> bool:
-        return self.load_device.type == "cpu"
-
-    def _rung(self, name: str, read: Callable[[], GpenModel]) -> Rung:
+    def _step(self, name: str, read: Callable[[], GpenModel]) -> FallbackStep:
         def other() -> GpenModel:
             if name not in self._others:
                 self._others[name] = read()
             return self._others[name]
 
-        return Rung(name, lambda: other().restorer, lambda needed: other().bring_to_device(needed))
+        return FallbackStep(name, lambda: other().restorer, lambda needed: other().bring_to_device(needed))
 
 
 class WideCopy:
@@ -106,7 +104,7 @@ def read_model(path: Path, precision: str, *, on_cpu: bool = False, cpu_fallback
     """
     target = torch.device("cpu") if on_cpu else host.torch_device()
     # weights wait on the CPU until they are needed
-    restorer = load_gpen(path, device="cpu", dtype=_DTYPES[precision], runs_on=target)
+    restorer = load_gpen(path, device="cpu", dtype=DTYPES.get(precision), runs_on=target)
     restorer.batch_size = default_batch_size(restorer.config.out_size, target)
     patcher = None if restorer.module is None else host.patcher(restorer.module, target, on_cpu=on_cpu)
     if isinstance(restorer, TorchRestorer) and restorer.dtype != torch.float32:

@@ -61,6 +61,13 @@ def torch_device() -> torch.device:
     return mm.get_torch_device()
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Whether ComfyUI would run a network in bf16 on this device; False where an old version does not say."""
+    import comfy.model_management as mm
+
+    return bool(mm.should_use_bf16(device)) if hasattr(mm, "should_use_bf16") else False
+
+
 def patcher(module: torch.nn.Module, load_device: torch.device, *, on_cpu: bool) -> Any:
     """The handle by which ComfyUI loads, offloads and counts a network.
 
@@ -81,6 +88,13 @@ def bring_to_device(handle: Any, working_bytes: int) -> None:
     mm.soft_empty_cache()  # what an attempt that failed left in the allocator
     mm.load_models_gpu([handle], memory_required=working_bytes, force_full_load=True)
     handle.model.to(handle.load_device)  # a partial load (--novram) leaves raw parameters and buffers behind
+
+
+def make_room(bytes_: int, device: torch.device) -> None:
+    """Ask ComfyUI to unload models until that many bytes are free on a device, for what it does not manage itself."""
+    import comfy.model_management as mm
+
+    mm.free_memory(bytes_, device)
 
 
 def progress() -> Callable[[int, int, torch.Tensor | None], None]:

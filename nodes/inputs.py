@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from ..faces import parse_select
-from .gpen_model import GpenModel
+from ..detectors import DETECTORS
+from ..faces import (
+    BLEND_MODES,
+    COLOR_MATCHES,
+    CROP_SIZES,
+    MASK_SHAPES,
+    ORDERS,
+    TEMPLATES,
+    parse_select,
+)
+from .gpen_model import DTYPES, GpenModel
 
 Spec = tuple[Any, dict[str, Any]]
 
-DETECTORS = ["auto", "insightface", "yunet", "builtin"]
-ORDERS = ["large-small", "small-large", "left-right", "right-left", "top-bottom", "bottom-top", "confidence"]
-TEMPLATES = ["gpen", "ffhq"]
-CROP_SIZES = ["auto", "256", "512", "1024", "2048"]
-BLEND_MODES = ["linear", "detail"]
-COLOR_MATCHES = ["none", "mean_std", "wavelet"]
-MASK_SHAPES = ["face", "ellipse", "box"]
-PRECISIONS = ["auto", "fp32", "bf16", "fp16"]
-DEVICES = ["auto", "cpu"]
+PRECISIONS = ("auto", *DTYPES)
+DEVICES = ("auto", "cpu")
 
 
-def combo(choices: list[str], default: str, tooltip: str) -> Spec:
+def combo(choices: Iterable[str], default: str, tooltip: str) -> Spec:
     """A list to choose from."""
-    return choices, {"default": default, "tooltip": tooltip}
+    return list(choices), {"default": default, "tooltip": tooltip}
 
 
 def slider(default: float, low: float, high: float, step: float, tooltip: str) -> Spec:
@@ -95,7 +98,11 @@ ORIGINAL_IMAGE = socket(
     "The picture before a face swap (ReActor's ORIGINAL_IMAGE): only faces that differ between the two are restored.",
 )
 
-CROP_SIZE = combo(CROP_SIZES, "auto", "Side of the crops in pixels. auto is the smallest not below the largest face.")
+CROP_SIZE = combo(
+    ("auto", *map(str, CROP_SIZES)),
+    "auto",
+    "Side of the crops in pixels. auto is the smallest not below the largest face.",
+)
 
 REPORT_TOOLTIP = "What was found, what was done, what was left alone and why; device, precision and time."
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from ..faces import Faces
-from ..restoration import FaceNote, Report
+from ..faces import Faces, Skipped
+from ..restoration import Report
 
 Box = tuple[float, float, float, float]
 
@@ -18,8 +17,6 @@ _SIDE = 1024  # of a preview's longer side, in pixels
 _FRAMES = 4  # of a batch are shown
 _TILE, _COLUMNS = 256, 8  # of the strip
 _CHOSEN, _LEFT, _DARK = (64, 224, 120), (170, 170, 170), (0, 0, 0)
-# how selection words a face that it counted and did not take; its number is what a user would have to type
-_NUMBERED = re.compile(r"face (\d+) \(")
 
 
 class Marked(NamedTuple):
@@ -31,13 +28,12 @@ class Marked(NamedTuple):
     chosen: bool
 
 
-def marks(faces: Faces, skipped: Sequence[FaceNote], frame: int) -> list[Marked]:
+def marks(faces: Faces, skipped: Sequence[Skipped], frame: int) -> list[Marked]:
     """The faces of a frame, chosen and left out, with the numbers that ``select`` counts them by."""
     left = []
     for note in skipped:
         if note.frame == frame and note.box is not None:
-            number = _NUMBERED.match(note.fate)
-            left.append(Marked(int(number[1]) if number else None, note.box, [], False))
+            left.append(Marked(note.number, note.box, [], False))
     taken = {mark.number for mark in left}
     own = faces.of_frame(frame)
     free = (number for number in range(len(own) + len(left)) if number not in taken)

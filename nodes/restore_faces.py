@@ -54,7 +54,7 @@ class GPENFaceRestore:
             on_progress=on_progress,
             check_cancel=host.check_cancel,
             free_memory=gpen_model.bring_to_device,
-            rungs=gpen_model.rungs(),
+            fallbacks=gpen_model.fallbacks(),
             **options,
         )
         strip = before_after(crops, done.restored)

@@ -8,7 +8,7 @@ import torch
 
 from ..restoration import restore_image
 from . import host, inputs
-from .detector_sessions import load_detector
+from .detector_sessions import detector_signature, load_detector
 from .gpen_model import GpenModel
 
 
@@ -64,6 +64,11 @@ class GPENRestoreImage:
         """True, or what may be typed into ``select``."""
         return inputs.why_no_selection(select) or True
 
+    @classmethod
+    def IS_CHANGED(cls, detector: str = "auto", **_: Any) -> str:
+        """Path, size and time of the detector's files: one that is added, replaced or removed may find other faces."""
+        return repr(detector_signature(detector))
+
     def restore(
         self, image: torch.Tensor, gpen_model: GpenModel, detector: str, **options: Any
     ) -> tuple[torch.Tensor, torch.Tensor, str]:
@@ -76,7 +81,7 @@ class GPENRestoreImage:
             on_progress=host.progress(),
             check_cancel=host.check_cancel,
             free_memory=gpen_model.bring_to_device,
-            rungs=gpen_model.rungs(),
+            fallbacks=gpen_model.fallbacks(),
             **options,
         )
         return host.give(done.image), host.give(done.mask), done.report.text()

@@ -1,19 +1,24 @@
-"""The core that nodes, command line and scripts share: detect, crop, restore, blend, paste, and say what happened."""
+"""The pipeline that nodes, command line and scripts share: detect, crop, restore, blend, paste, report."""
 
 from ..detectors import DetectorError, load_detector
 from .callbacks import CheckCancel, FreeMemory, OnProgress
-from .detect_stage import Detected, detect
-from .fallback import OutOfMemoryError, Rung, is_out_of_memory
-from .image import OnCrops, RestoredImage, restore_image
-from .paste_stage import Pasted, paste
-from .report import FaceNote, Report
-from .restore_stage import Restored, restore_crops
+from .frames import FrameRun, OnCrops, restore_frames
+from .image import RestoredImage, restore_image
+from .reporting.report import FaceNote, Report
+from .running.fallback import FallbackStep, OutOfMemoryError
+from .running.memory import is_out_of_memory
+from .stages.detecting import Detected, detect
+from .stages.flight import RestoredFrame
+from .stages.pasting import Pasted, paste
+from .stages.restoring import Restored, restore_crops
 
 __all__ = [
     "CheckCancel",
     "Detected",
     "DetectorError",
     "FaceNote",
+    "FallbackStep",
+    "FrameRun",
     "FreeMemory",
     "OnCrops",
     "OnProgress",
@@ -21,12 +26,13 @@ __all__ = [
     "Pasted",
     "Report",
     "Restored",
+    "RestoredFrame",
     "RestoredImage",
-    "Rung",
     "detect",
     "is_out_of_memory",
     "load_detector",
     "paste",
     "restore_crops",
+    "restore_frames",
     "restore_image",
 ]

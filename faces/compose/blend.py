@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..geometry.full_precision import full_precision
 from .smoothing import gaussian_blur, resize_square
 
 BLEND_MODES = ("linear", "detail")
@@ -34,16 +35,15 @@ def check_same_count(original: Tensor, restored: Tensor) -> None:
         )
 
 
-def colours(faces: Tensor, index: int, name: str) -> Tensor:
-    """One face of a batch as (S, S, 3) float32, alpha left out. Raises ValueError where it holds NaN or infinity."""
-    face = faces[index, :, :, :3].float()
-    # a sum is not finite as soon as one value is not, and needs no mask of the picture's size
-    if not math.isfinite(float(face.sum())):
-        raise ValueError(
-            f"face {index} of {name} holds NaN or infinity; a network that overflowed in fp16 gives that: use "
-            "precision fp32 or bf16"
-        )
-    return face
+def check_finite_faces(faces: Tensor, name: str) -> None:
+    """Raises ValueError with the first face of a batch that holds NaN or infinity."""
+    for index in range(len(faces)):
+        # a sum is not finite as soon as one value is not, and needs no mask of the picture's size
+        if not math.isfinite(float(faces[index, :, :, :3].sum(dtype=torch.float32))):
+            raise ValueError(
+                f"face {index} of {name} holds NaN or infinity; a network that overflowed in fp16 gives that: use "
+                "precision fp32 or bf16"
+            )
 
 
 def detail_sigma(fidelity: float) -> float:
@@ -85,13 +85,22 @@ def blend_faces(original: Tensor, restored: Tensor, fidelity: float = 0.2, blend
     check_face_batch(original, "the original crops")
     check_face_batch(restored, "the restored faces")
     check_same_count(original, restored)
+    check_finite_faces(restored, "the restored faces")
+    if fidelity > 0 or blend_mode != "linear":  # else the original has no part in it
+        check_finite_faces(original, "the original crops")
+    return blend_batch(original, restored, float(fidelity), blend_mode)
+
+
+@full_precision
+def blend_batch(original: Tensor, restored: Tensor, fidelity: float, blend_mode: str) -> Tensor:
+    """:func:`blend_faces` behind its checks: trusts the values and asks the device nothing."""
     size = restored.shape[1]
     blended = torch.empty((*restored.shape[:3], 3), dtype=torch.float32, device=restored.device)
     for index in range(len(restored)):
-        after = colours(restored, index, "the restored faces")
-        if fidelity > 0 or blend_mode != "linear":  # else the original has no part in it
-            before = colours(original, index, "the original crops").to(restored.device)
+        after = restored[index, :, :, :3].float()
+        if fidelity > 0 or blend_mode != "linear":
+            before = original[index, :, :, :3].float().to(restored.device)
             before = resize_square(before, size).clamp(0, 1)  # bicubic overshoots
-            after = blend_face(before, after, float(fidelity), blend_mode)
+            after = blend_face(before, after, fidelity, blend_mode)
         blended[index] = after.clamp(0, 1)
     return blended

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .blend import check_face_batch, check_same_count, colours
+from ..geometry.full_precision import full_precision
+from ..geometry.upload import upload
+from .blend import check_face_batch, check_finite_faces, check_same_count
 from .lab import lab_to_rgb, rgb_to_lab
 from .smoothing import resize_square, wavelet_low
 
@@ -22,7 +24,7 @@ STRIP = 256  # rows converted at once: Lab needs eight times a picture's memory 
 
 def _face_weights(size: int, device: torch.device) -> Tensor:
     """(size, size, 1), sum 1: a dome over the face of an aligned crop, 0 outside of its ellipse."""
-    middles = (torch.arange(size, device=device) + 0.5) / size
+    middles = (torch.arange(size, dtype=torch.float32, device=device) + 0.5) / size
     across = ((middles - FACE_CENTRE[0]) / FACE_RADII[0]).square()
     down = ((middles - FACE_CENTRE[1]) / FACE_RADII[1]).square()
     weights = (1 - down[:, None] - across).clamp_min(0)
@@ -41,14 +43,14 @@ def _match_mean_std(restored: Tensor, original: Tensor) -> Tensor:
     statistics = [_mean_and_std(rgb_to_lab(resize_square(face, STATISTICS_GRID))) for face in (restored, original)]
     (mean, std), (wanted_mean, wanted_std) = statistics
     gain = wanted_std / std.clamp_min(1e-3)  # 1e-3 of a Lab unit: nothing to stretch below
-    limits = torch.tensor(GAINS, device=gain.device)
+    limits = upload(torch.tensor(GAINS, dtype=torch.float32, device="cpu"), gain.device)
     gain = gain.clamp(limits[:, 0], limits[:, 1])
     return torch.cat([lab_to_rgb((rgb_to_lab(rows) - mean) * gain + wanted_mean) for rows in restored.split(STRIP)])
 
 
 def _chroma(rgb: Tensor) -> Tensor:
     """(..., 3) less its luma: 0 for every grey."""
-    luma = (rgb * torch.tensor(LUMA, device=rgb.device)).sum(dim=-1, keepdim=True)
+    luma = (rgb * upload(torch.tensor(LUMA, dtype=torch.float32, device="cpu"), rgb.device)).sum(dim=-1, keepdim=True)
     return rgb - luma
 
 
@@ -63,9 +65,8 @@ def _match_wavelet(restored: Tensor, original: Tensor) -> Tensor:
     spreads = [_mean_and_std(_chroma(low))[1].square().sum().sqrt() for low in (low_original, low_restored)]
     vividness = (spreads[0] / spreads[1].clamp_min(1e-4)).clamp(0, 1)
     matched = restored + resize_square(low_original - low_restored, size)
-    if vividness < 1:
-        matched -= (1 - vividness) * _chroma(restored - resize_square(low_restored, size))
-    return matched.clamp_(0, 1)
+    # also where vividness is 1: to ask would make the host wait for the device
+    return matched.sub_((1 - vividness) * _chroma(restored - resize_square(low_restored, size))).clamp_(0, 1)
 
 
 def match_color(restored: Tensor, original: Tensor, color_match: str = "none") -> Tensor:
@@ -87,9 +88,19 @@ def match_color(restored: Tensor, original: Tensor, color_match: str = "none") -
     check_same_count(original, restored)
     if color_match == "none":
         return restored[..., :3].float()
+    for name, faces in (("the original crops", original), ("the restored faces", restored)):
+        check_finite_faces(faces, name)
+    return match_colors(restored, original, color_match)
+
+
+@full_precision
+def match_colors(restored: Tensor, original: Tensor, color_match: str) -> Tensor:
+    """:func:`match_color` behind its checks: trusts the values and asks the device nothing."""
+    if color_match == "none":
+        return restored[..., :3].float()
     match = _match_mean_std if color_match == "mean_std" else _match_wavelet
     matched = torch.empty((*restored.shape[:3], 3), dtype=torch.float32, device=restored.device)
     for index in range(len(restored)):
-        before = colours(original, index, "the original crops").to(restored.device)
-        matched[index] = match(colours(restored, index, "the restored faces"), before)
+        before = original[index, :, :, :3].float().to(restored.device)
+        matched[index] = match(restored[index, :, :, :3].float(), before)
     return matched

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..geometry.upload import upload
+
 # IEC 61966-2-1 (sRGB) to CIE XYZ, D65; rows scaled by the white point below, so that white is (1, 1, 1)
 RGB_TO_XYZ = (
     (0.4123908, 0.3575843, 0.1804808),
@@ -16,8 +18,8 @@ LAB_EPSILON, LAB_KAPPA = 216 / 24389, 24389 / 27  # CIE 15: where the cube root 
 
 def _white_scaled_matrix(like: Tensor) -> Tensor:
     """(3, 3) linear RGB -> XYZ / white; every row sums to 1, so a grey has three equal values and no chroma at all."""
-    matrix = torch.tensor(RGB_TO_XYZ, dtype=torch.float64)
-    return (matrix / matrix.sum(dim=1, keepdim=True)).to(like.dtype).to(like.device)
+    matrix = torch.tensor(RGB_TO_XYZ, dtype=torch.float64, device="cpu")
+    return upload((matrix / matrix.sum(dim=1, keepdim=True)).to(like.dtype), like.device)
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:
@@ -36,6 +38,7 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     y = (lightness + 16) / 116
     f = torch.stack((y + a / 500, y, y - b / 200), dim=-1)
     xyz = torch.where(f**3 > LAB_EPSILON, f**3, (116 * f - 16) / LAB_KAPPA)
-    inverse = torch.linalg.inv(_white_scaled_matrix(torch.zeros(0, dtype=torch.float64))).to(lab.dtype).to(lab.device)
+    inverse = torch.linalg.inv(_white_scaled_matrix(torch.zeros(0, dtype=torch.float64, device="cpu")))
+    inverse = upload(inverse.to(lab.dtype), lab.device)
     linear = (xyz @ inverse.mT).clamp(0, 1)
     return torch.where(linear > 0.0031308, 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055, 12.92 * linear)

@@ -11,11 +11,12 @@ from torch import Tensor
 from ..collection import Faces
 from ..geometry.alignment import apply_affine, invert_affine
 from ..geometry.resizing import resize_planes
+from ..geometry.upload import steps
 from ..selection import frame_mask
 from .outlines import ELLIPSE, Shape, face_shape
 
 MASK_SHAPES = ("face", "ellipse", "box")
-_SQUARE = torch.tensor([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=torch.float64)
+_SQUARE = torch.tensor([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=torch.float64, device="cpu")
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in whole pixels, the last two excluded
 
 
@@ -103,9 +104,9 @@ class FaceMask:
     def _field(self, row: list[float], device: torch.device | str) -> Tensor:
         """row · (x, y, 1) at the centres of the box's pixels: (y1-y0, x1-x0) float32."""
         x0, y0, x1, y1 = self.box
-        along = (torch.arange(x0, x1, dtype=torch.float64) + 0.5) * row[0]
-        down = (torch.arange(y0, y1, dtype=torch.float64) + 0.5) * row[1] + row[2]
-        return along.float().to(device) + down.float().to(device)[:, None]
+        along = steps(x1 - x0, row[0], (x0 + 0.5) * row[0], torch.device(device))
+        down = steps(y1 - y0, row[1], (y0 + 0.5) * row[1] + row[2], torch.device(device))
+        return along + down[:, None]
 
     def _power(self, axis: tuple[float, float], before: float, after: float, device: torch.device | str) -> Tensor:
         """One axis' part of the shape's radius, to its power."""
@@ -148,7 +149,7 @@ def faces_mask(faces: Faces, feather: float = 0.05, mask_shape: str = "face") ->
     Raises:
         ValueError: see :meth:`FaceMask.of`.
     """
-    out = torch.zeros(faces.frame_count, *faces.image_size)
+    out = torch.zeros(faces.frame_count, *faces.image_size, dtype=torch.float32, device="cpu")
     for k, frame in enumerate(faces.frame_indices.tolist()):
         mask = FaceMask.of(faces, k, feather, mask_shape)
         if not mask.empty:
@@ -198,8 +199,13 @@ class UserMask:
         return self._only
 
     def _fitted(self, mask: Tensor) -> Tensor:
-        mask = mask.to(torch.float32)
-        if tuple(mask.shape) != self._image_size:
-            # shrinking averages; both directions keep zeros zero
-            mask = resize_planes(mask[None, None], self._image_size, "bilinear")[0, 0]
-        return mask.clamp(0, 1)
+        return fit_mask(mask, self._image_size)
+
+
+def fit_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """A mask (h, w) at (height, width), float32 in 0 … 1 on its device; not to be written to."""
+    mask = mask.detach().to(torch.float32)
+    if tuple(mask.shape) != size:
+        # shrinking averages; both directions keep zeros zero
+        mask = resize_planes(mask[None, None], size, "bilinear")[0, 0]
+    return mask.clamp(0, 1)

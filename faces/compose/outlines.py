@@ -34,9 +34,11 @@ class Shape:
     def outline(self, radius: float) -> Tensor:
         """Points around the shape blown up by ``radius``: (P, 2) float64; none lies inside it by more than 0.3 %."""
         left, right, up, down = self.radii
-        sides = torch.tensor([left, right, up, down], dtype=torch.float64) * radius
-        frame = torch.tensor([self.across, self.across, self.down, self.down], dtype=torch.float64)
-        return _sides(self.power) @ (frame * sides[:, None]) + torch.tensor(self.centre, dtype=torch.float64)
+        sides = torch.tensor([left, right, up, down], dtype=torch.float64, device="cpu") * radius
+        frame = torch.tensor([self.across, self.across, self.down, self.down], dtype=torch.float64, device="cpu")
+        return _sides(self.power) @ (frame * sides[:, None]) + torch.tensor(
+            self.centre, dtype=torch.float64, device="cpu"
+        )
 
 
 @functools.cache
@@ -46,7 +48,7 @@ def _sides(power: float) -> Tensor:
 
     Left and up count below 0, for ``across`` and ``down`` point the other way.
     """
-    angle = torch.arange(_POINTS, dtype=torch.float64) * (2 * math.pi / _POINTS)
+    angle = torch.arange(_POINTS, dtype=torch.float64, device="cpu") * (2 * math.pi / _POINTS)
     x, y = angle.cos(), angle.sin()
     norm = (x.abs() ** power + y.abs() ** power) ** (1 / power)
     x, y = x / norm, y / norm

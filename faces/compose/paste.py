@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..collection import Faces
+from ..geometry.full_precision import full_precision
 from ..geometry.memory import copied_pictures
 from ..geometry.warp import warp
 from .masks import FaceMask, UserMask, add_weights, check_mask_shape
@@ -116,7 +117,6 @@ def _not_finite(k: int) -> ValueError:
     )
 
 
-@torch.no_grad()
 def _paste(
     frame: Tensor,
     frame_mask: Tensor,
@@ -127,24 +127,53 @@ def _paste(
     mask_shape: str,
     user_mask: Tensor | None,
 ) -> None:
-    """Lay faces ``own`` over the frame, each over what the ones before it left."""
-    side = restored.shape[1]
+    """Lay faces ``own`` over the frame, each over what the ones before it left, and refuse what is not finite."""
     for k in own:
-        shape = FaceMask.of(faces, k, feather, mask_shape)
-        if shape.empty:
-            continue
-        x0, y0, x1, y1 = shape.box
-        weights = shape.weights(frame.device)
-        if user_mask is not None:
-            weights *= user_mask[y0:y1, x0:x1].to(frame.device)
-        to_crop = [[a * side, b * side, (a * x0 + b * y0 + c) * side] for a, b, c in shape.back.tolist()]
-        u0, v0, u1, v1 = shape.extent
-        extent = (u0 * side, v0 * side, u1 * side, v1 * side)
-        face = warp(restored[k].to(frame.device), to_crop, y1 - y0, x1 - x0, extent)
-        if not bool(torch.isfinite(face.sum())):
-            raise _not_finite(k)
-        below = frame[y0:y1, x0:x1, :3].permute(2, 0, 1)
-        planes = below.contiguous()
-        # where and not only a product with 0: an infinite pixel outside the shape stays what it is
-        below.copy_(torch.where(weights > 0, torch.lerp(planes, face.clamp_(0, 1), weights), planes))
-        add_weights(frame_mask[y0:y1, x0:x1], weights)
+        lay_face(frame, frame_mask, faces, k, restored[k], feather, mask_shape, user_mask, trusted=False)
+
+
+@torch.no_grad()
+@full_precision
+def lay_face(
+    frame: Tensor,
+    frame_mask: Tensor,
+    faces: Faces,
+    k: int,
+    restored: Tensor,
+    feather: float,
+    mask_shape: str,
+    user_mask: Tensor | None,
+    *,
+    trusted: bool = True,
+) -> None:
+    """Lay one restored face over its frame, in place.
+
+    Args:
+        frame, frame_mask: see :func:`paste_into`; ``faces`` are in the frame's coordinates.
+        k: which of the faces.
+        restored: (S, S, C) float, C >= 3.
+        user_mask: (H, W) float32, or None.
+        trusted: the values are known to be finite; otherwise they are looked at, for which the host waits.
+
+    Raises:
+        ValueError: a value that would show is not finite, unless ``trusted``.
+    """
+    shape = FaceMask.of(faces, k, feather, mask_shape)
+    if shape.empty:
+        return
+    side = restored.shape[0]
+    x0, y0, x1, y1 = shape.box
+    weights = shape.weights(frame.device)
+    if user_mask is not None:
+        weights *= user_mask[y0:y1, x0:x1].to(frame.device)
+    to_crop = [[a * side, b * side, (a * x0 + b * y0 + c) * side] for a, b, c in shape.back.tolist()]
+    u0, v0, u1, v1 = shape.extent
+    extent = (u0 * side, v0 * side, u1 * side, v1 * side)
+    face = warp(restored.to(frame.device), to_crop, y1 - y0, x1 - x0, extent)
+    if not trusted and not bool(torch.isfinite(face.sum())):
+        raise _not_finite(k)
+    below = frame[y0:y1, x0:x1, :3].permute(2, 0, 1)
+    planes = below.contiguous()
+    # where and not only a product with 0: an infinite pixel outside the shape stays what it is
+    below.copy_(torch.where(weights > 0, torch.lerp(planes, face.clamp_(0, 1), weights), planes))
+    add_weights(frame_mask[y0:y1, x0:x1], weights)

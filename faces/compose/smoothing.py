@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..geometry.filtering import reflect
 from ..geometry.resizing import resize_planes
+from ..geometry.upload import upload
 
 LARGEST_SIGMA = 12.0  # pixels; what is smoother than this is computed on a smaller grid, which changes under 0.1 %
 BLOCK = 64  # outputs per small matrix product: band matrices are far quicker than convolutions on a CPU
@@ -79,7 +80,7 @@ def wavelet_low(image: Tensor) -> Tensor:
     planes = resize_square(image, WAVELET_GRID).permute(2, 0, 1)
     for level in range(WAVELET_LEVELS):
         step = 2**level
-        taps = torch.zeros(4 * step + 1, device=image.device)
-        taps[::step] = torch.tensor(SPLINE, device=image.device)
-        planes = filter_square(planes, taps)
+        taps = torch.zeros(4 * step + 1, dtype=torch.float32, device="cpu")
+        taps[::step] = torch.tensor(SPLINE, dtype=torch.float32, device="cpu")
+        planes = filter_square(planes, upload(taps, image.device))
     return planes.permute(1, 2, 0)

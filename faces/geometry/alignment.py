@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -28,8 +30,8 @@ def fit_similarity(source: Tensor, target: Tensor) -> Tensor:
 
     Convention: (x, y) order, any unit; the residual is measured in ``target``'s unit.
     """
-    source = torch.as_tensor(source).detach().to("cpu", torch.float64)
-    target = torch.as_tensor(target).detach().to("cpu", torch.float64)
+    source = _points(source)
+    target = _points(target)
     if source.shape[-1:] != (2,) or target.shape[-1:] != (2,) or source.shape[-2] != target.shape[-2]:
         raise ValueError(
             f"expected point sets (..., K, 2) with equal K, got {tuple(source.shape)} and {tuple(target.shape)}"
@@ -51,9 +53,16 @@ def fit_similarity(source: Tensor, target: Tensor) -> Tensor:
     return torch.cat((linear, shift[..., None]), -1)
 
 
+def _points(values: Any) -> Tensor:
+    """Point sets of any kind as float64 on the CPU."""
+    if isinstance(values, Tensor):
+        return values.detach().to("cpu", torch.float64)
+    return torch.as_tensor(values, dtype=torch.float64, device="cpu")
+
+
 def alignable(source: Tensor, target: Tensor) -> Tensor:
     """Which of the point sets (..., K, 2) :func:`fit_similarity` can fit to ``target``. (...) bool on the CPU."""
-    source, target = (torch.as_tensor(x).detach().to("cpu", torch.float64) for x in (source, target))
+    source, target = (_points(x) for x in (source, target))
     return well_shaped(source) & (_likeness(source, target) > _LEAST_ALIKE)
 
 
@@ -70,7 +79,7 @@ def _likeness(source: Tensor, target: Tensor) -> Tensor:
 
 def well_shaped(points: Tensor) -> Tensor:
     """Which point sets (..., K, 2) can be aligned: finite, not coincident, not on one line. (...) bool."""
-    points = torch.as_tensor(points).detach().to("cpu", torch.float64)
+    points = _points(points)
     finite = torch.isfinite(points).all(-1).all(-1)
     points = torch.where(finite[..., None, None], points, torch.zeros_like(points))
     centred = points - points.mean(-2, keepdim=True)

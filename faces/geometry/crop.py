@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..collection import Faces
+from .full_precision import full_precision
 from .memory import new_pictures
 from .warp import warp
 
@@ -44,13 +45,24 @@ def crop_faces(images: Tensor, faces: Faces, size: int) -> Tensor:
     faces = faces.matched_to(images)
     out = new_pictures(len(faces), size, size, 3, device=images.device)
     for k, frame in enumerate(faces.frame_indices.tolist()):
-        matrix = faces.matrices[k].clone()
-        matrix[:, :2] /= size
-        crop = warp(images[frame], matrix.tolist(), size, size)
+        crop = crop_face(images[frame], faces.matrices[k], size)
         if not bool(torch.isfinite(crop.sum())):
             raise ValueError(
                 f"images: frame {frame} holds values that are not finite (NaN or infinity) around face {k}: "
                 "mend the picture, or the node that made it"
             )
-        out[k] = crop.clamp_(0, 1).permute(1, 2, 0)
+        out[k] = crop
     return out
+
+
+@torch.no_grad()
+@full_precision
+def crop_face(frame: Tensor, matrix: Tensor, size: int) -> Tensor:
+    """One face of one frame, (size, size, 3) float32, see :func:`crop_faces`; trusts the values.
+
+    Args:
+        frame: (H, W, C), C >= 3.
+        matrix: (2, 3) on the CPU, unit square -> photo.
+    """
+    rows = [[a / size, b / size, c] for a, b, c in matrix.tolist()]
+    return warp(frame, rows, size, size).clamp_(0, 1).permute(1, 2, 0)

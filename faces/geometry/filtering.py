@@ -11,6 +11,8 @@ import math
 import torch
 from torch import Tensor
 
+from .upload import upload
+
 DENSITY = 1.5  # grid samples per resolvable pixel: 1 would soften by up to 30 %, 2 is twice the work
 WIDE = 3  # source pixels in one of the result from which a window serves fewer samples: it then has less to skip
 
@@ -52,8 +54,8 @@ class Filter:
         reach = lobes * stretch
         self.first = math.floor(self.step / 2 - reach)
         self.taps = math.ceil(self.stride - self.step / 2 + reach) - self.first
-        centres = (torch.arange(self.block, dtype=torch.float64) + 0.5) * self.step
-        pixels = self.first + torch.arange(self.taps, dtype=torch.float64) + 0.5
+        centres = (torch.arange(self.block, dtype=torch.float64, device="cpu") + 0.5) * self.step
+        pixels = self.first + torch.arange(self.taps, dtype=torch.float64, device="cpu") + 0.5
         weights = kernel((pixels - centres[:, None]) / stretch)
         self.weights = (weights / weights.sum(1, keepdim=True)).float()  # [block, taps]
 
@@ -87,9 +89,10 @@ class Axis:
 
     def _mirror(self, block: int, length: int) -> tuple[int, int, Tensor]:
         """Block, first pixel, weights [block, n] of the n pixels from there on."""
-        at = reflect(self.start + block * self.weights.stride + torch.arange(self.weights.taps), length)
+        at = reflect(self.start + block * self.weights.stride + torch.arange(self.weights.taps, device="cpu"), length)
         lo = int(at.min())
-        own = torch.zeros(self.weights.block, int(at.max()) + 1 - lo).index_add_(1, at - lo, self.weights.weights)
+        own = torch.zeros(self.weights.block, int(at.max()) + 1 - lo, dtype=torch.float32, device="cpu")
+        own.index_add_(1, at - lo, self.weights.weights)
         return block, lo, own
 
     def filter(self, matrix: Tensor, channels: int = 1) -> Tensor:
@@ -100,8 +103,8 @@ class Axis:
         """
         taps, block = self.weights.taps * channels, self.weights.block * channels
         stride, step = self.weights.stride * channels, matrix.stride(0)
-        apart = torch.eye(channels)
-        out = torch.empty(self.blocks, block, matrix.shape[1], device=matrix.device)
+        apart = torch.eye(channels, dtype=torch.float32, device="cpu")
+        out = torch.empty(self.blocks, block, matrix.shape[1], dtype=torch.float32, device=matrix.device)
         if self.inside:
             first = (self.start - self.lo) * channels + self.inside[0] * stride
             windows = matrix.as_strided(  # they overlap, nothing is copied
@@ -109,10 +112,10 @@ class Axis:
                 (stride * step, step, matrix.stride(1)),
                 matrix.storage_offset() + first * step,
             )
-            weights = torch.kron(self.weights.weights, apart).to(out.device).expand(len(self.inside), -1, -1)
+            weights = upload(torch.kron(self.weights.weights, apart), out.device).expand(len(self.inside), -1, -1)
             torch.bmm(weights, windows, out=out[self.inside.start : self.inside.stop])
         for number, lo, own in self.mirrored:
-            own = torch.kron(own, apart).to(out.device)
+            own = upload(torch.kron(own, apart), out.device)
             torch.mm(own, matrix.narrow(0, (lo - self.lo) * channels, own.shape[1]), out=out[number])
         return out.view(-1, matrix.shape[1])
 

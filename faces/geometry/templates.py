@@ -21,9 +21,10 @@ _MTCNN = torch.tensor(
         [62.72990036, 92.20410156],
     ],
     dtype=torch.float64,
+    device="cpu",
 )
 # 96×112 becomes a square of 112 (8 px at either side), and that gets a quarter of its side (28 px) all around
-_GPEN = (_MTCNN + torch.tensor([8.0, 0.0], dtype=torch.float64) + 28) / 168
+_GPEN = (_MTCNN + torch.tensor([8.0, 0.0], dtype=torch.float64, device="cpu") + 28) / 168
 
 # the mean of the FFHQ pictures' landmarks at 512 px, as most other tools use them
 _FFHQ = (
@@ -36,6 +37,7 @@ _FFHQ = (
             [313.08905, 371.15118],
         ],
         dtype=torch.float64,
+        device="cpu",
     )
     / 512
 )

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .filtering import Axis, Filter, lanczos3, read_grid, reflect
+from .upload import steps
 
 TILE = {"cpu": 512, "cuda": 2048}  # largest side of a piece of the result, in its pixels: bounds the memory
 OFF_AXIS = math.sin(math.radians(15))  # from here on the corners of a rotated pass band would fold back visibly
@@ -26,18 +27,20 @@ Rectangle = tuple[float, float, float, float]  # x0, y0, x1, y1
 EVERYWHERE = (-math.inf, -math.inf, math.inf, math.inf)
 
 
+def warps_on(device: torch.device) -> bool:
+    """Whether :func:`warp` runs on this kind of device; others lack the bicubic sampler and go over the CPU."""
+    return device.type in TILE
+
+
 def _bicubic(grid: Tensor, a: Matrix, height: int, width: int) -> Tensor:
     """Read ``grid`` [3, columns, rows] at a · (j, i, 1), in samples from its corner: [3, height, width]."""
     columns, rows = grid.shape[1:]
     pieces = torch.get_num_threads() if grid.device.type == "cpu" else 1  # torch's loop runs in parallel over the batch
     padded = -(-height // pieces) * pieces
-    j = torch.arange(width, dtype=torch.float64)
-    i = torch.arange(padded, dtype=torch.float64)
     # grid_sample's order is (last axis, last but one), its range -1 … 1 from edge to edge
-    along = torch.stack((a[1][0] * j, a[0][0] * j), -1)
-    down = torch.stack((a[1][1] * i + a[1][2], a[0][1] * i + a[0][2]), -1)
-    extent = torch.tensor([rows, columns], dtype=torch.float64) / 2
-    along, down = (along / extent).float().to(grid.device), (down / extent - 1).float().to(grid.device)
+    axes = ((a[1], rows / 2), (a[0], columns / 2))
+    along = torch.stack([steps(width, row[0] / half, 0.0, grid.device) for row, half in axes], -1)
+    down = torch.stack([steps(padded, row[1] / half, row[2] / half - 1, grid.device) for row, half in axes], -1)
     points = (down[:, None] + along).view(pieces, padded // pieces, width, 2)
     sampled = F.grid_sample(
         grid.expand(pieces, -1, -1, -1), points, mode="bicubic", padding_mode="zeros", align_corners=False
@@ -47,7 +50,7 @@ def _bicubic(grid: Tensor, a: Matrix, height: int, width: int) -> Tensor:
 
 def _midpoints(corners: Tensor) -> Tensor:
     """The value at every pixel's centre from the ones at the corners around it: [3, h+5, w+5] -> [3, h, w]."""
-    taps = lanczos3(torch.arange(3) + 0.5)
+    taps = lanczos3(torch.arange(3, dtype=torch.float32, device="cpu") + 0.5)
     taps = (taps / taps.sum() / 2).tolist()
     for axis in (1, 2):
         length = corners.shape[axis] - 5
@@ -73,7 +76,7 @@ def _tile(
         positions = [row[0] * x + row[1] * y + row[2] for x, y in ends]
         lo, hi = max(lo, min(positions)), min(hi, max(positions))
         if lo >= hi:  # none of the tile is wanted
-            return torch.zeros(3, y1 - y0, x1 - x0, device=picture.device)
+            return torch.zeros(3, y1 - y0, x1 - x0, dtype=torch.float32, device=picture.device)
         origin, blocks = weights.span(lo, hi, math.floor(row[2]))
         axes.append(Axis(weights, origin, blocks, length))
         origins.append(origin)
@@ -93,8 +96,9 @@ def _whole(shift: float) -> bool:
 
 def _shifted(picture: Tensor, x: int, y: int, height: int, width: int) -> Tensor:
     """A copy of [3, height, width] pixels from column x, row y on, mirrored beyond the border."""
-    rows = reflect(torch.arange(y, y + height), picture.shape[0]).to(picture.device)
-    columns = reflect(torch.arange(x, x + width), picture.shape[1]).to(picture.device)
+    device = picture.device
+    rows = reflect(torch.arange(y, y + height, device=device), picture.shape[0])
+    columns = reflect(torch.arange(x, x + width, device=device), picture.shape[1])
     return picture[:, :, :3].index_select(0, rows).index_select(1, columns).float().permute(2, 0, 1).contiguous()
 
 
@@ -120,8 +124,7 @@ def warp(picture: Tensor, matrix: Matrix, height: int, width: int, within: Recta
         return _shifted(picture, round(x), round(y), height, width)
     scale = math.sqrt(abs(a * d - b * c))
     device = picture.device
-    if device.type not in TILE:
-        # other backends lack the bicubic warp
+    if not warps_on(device):
         return warp(picture.cpu(), matrix, height, width, within).to(device)
     off_axis = min(math.hypot(b, c), math.hypot(a, d)) / math.hypot(a, b, c, d)
     tile = TILE[device.type]
@@ -134,7 +137,7 @@ def warp(picture: Tensor, matrix: Matrix, height: int, width: int, within: Recta
     within = (within[0] - room, within[1] - room, within[2] + room, within[3] + room)
     ys = [round(k * height / -(-height // tile)) for k in range(-(-height // tile) + 1)]
     xs = [round(k * width / -(-width // tile)) for k in range(-(-width // tile) + 1)]
-    out = torch.empty(3, height, width, device=device)
+    out = torch.empty(3, height, width, dtype=torch.float32, device=device)
     for y0, y1 in itertools.pairwise(ys):
         for x0, x1 in itertools.pairwise(xs):
             out[:, y0:y1, x0:x1] = _tile(picture, matrix, weights, (x0, y0, x1, y1), twice, within)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,9 @@ from ..collection import Faces
 from ..skipped import Skipped, skip_faces
 from .frame_matching import match_frames
 
-__all__ = ["changed_faces", "match_frames"]
+__all__ = ["NoPartner", "changed_faces", "changed_in_frame", "match_frames", "no_partner"]
+
+NoPartner = tuple[str, dict[str, Any]]  # kind and values of a :class:`Skipped`
 
 ROUNDING = 1.5 / 255  # 8 bits move every value by up to 1/255; halfway to the next step, which leaves room for fp16
 CHANGED_SHARE = 0.05  # of the points inside the face; a real swap changes nearly all, a neighbour's soft border a few
@@ -44,25 +47,47 @@ def changed_faces(
     _check(faces, images, originals)
     if partners is None:
         partners = match_frames(images, originals)
+    reason = no_partner(images, originals)
+    kept, skipped = [], []
+    for frame, partner in enumerate(partners):
+        own = (faces.frame_indices == frame).nonzero().flatten()
+        original = None if partner is None else originals[partner]
+        stays, left = changed_in_frame(faces[own], images[frame], original, frame, reason)
+        kept += own[stays].tolist()
+        skipped += left
+    return faces[torch.tensor(sorted(kept), dtype=torch.int64, device="cpu")], tuple(skipped)
+
+
+def changed_in_frame(
+    faces: Faces, frame: Tensor, original: Tensor | None, index: int, reason: NoPartner
+) -> tuple[list[int], list[Skipped]]:
+    """Which faces of one frame a swap has changed.
+
+    Args:
+        faces: the faces of this frame.
+        frame, original: (H, W, C) in [0, 1]; None where the frame has no original: then no face is taken.
+        index: what the frame is called in the records.
+        reason: kind and values of the record for a frame without an original.
+
+    Returns:
+        Positions of the changed faces in ``faces``; a record per other face, or one about the frame where it has
+        neither an original nor a face.
+    """
+    if original is None:
+        kind, values = reason
+        whole = [Skipped(kind, index, values=values)]
+        return [], skip_faces(faces, range(len(faces)), kind, **values) if len(faces) else whole
     kept: list[int] = []
     skipped: list[Skipped] = []
-    frames = faces.frame_indices.tolist()
-    for index, frame in enumerate(frames):
-        partner = partners[frame]
-        if partner is None:
-            skipped += skip_faces(faces, [index], _no_partner(images, originals))
-            continue
-        share = _changed_share(images[frame], originals[partner], faces.matrices[index])
+    for k in range(len(faces)):
+        share = _changed_share(frame, original, faces.matrices[k])
         if share is None:
-            skipped += skip_faces(faces, [index], "it lies outside of the picture")
+            skipped += skip_faces(faces, [k], "outside_picture")
         elif share > CHANGED_SHARE:
-            kept.append(index)
+            kept.append(k)
         else:
-            skipped += skip_faces(faces, [index], "not changed by the swap")
-    faceless = set(range(len(images))) - set(frames)
-    lonely = [frame for frame in sorted(faceless) if partners[frame] is None]
-    skipped += [Skipped(frame, None, None, _no_partner(images, originals)) for frame in lonely]
-    return faces[torch.tensor(kept, dtype=torch.int64)], tuple(sorted(skipped, key=lambda entry: entry.frame))
+            skipped += skip_faces(faces, [k], "unchanged")
+    return kept, skipped
 
 
 def _check(faces: Faces, images: Tensor, originals: Tensor) -> None:
@@ -79,13 +104,13 @@ def _check(faces: Faces, images: Tensor, originals: Tensor) -> None:
         )
 
 
-def _no_partner(images: Tensor, originals: Tensor) -> str:
+def no_partner(images: Tensor, originals: Tensor) -> NoPartner:
+    """Why a frame of one batch has no original in the other: kind and values of its record."""
     (height, width), (original_height, original_width) = images.shape[1:3], originals.shape[1:3]
     if (height, width) != (original_height, original_width):
-        why = f"original_image is {original_width}×{original_height}, the image {width}×{height}"
-    else:
-        why = f"original_image has {len(originals)} frames, the image {len(images)}"
-    return f"no original for this frame ({why}): left untouched"
+        sizes = {"original_size": f"{original_width}×{original_height}", "image_size": f"{width}×{height}"}
+        return "no_original_size", sizes
+    return "no_original_count", {"originals": len(originals), "images": len(images)}
 
 
 def _changed_share(image: Tensor, original: Tensor, matrix: Tensor) -> float | None:
@@ -114,7 +139,7 @@ def _changed_share(image: Tensor, original: Tensor, matrix: Tensor) -> float | N
 def _pixels(matrix: Tensor, region: tuple[float, float, float, float]) -> tuple[Tensor, Tensor]:
     """Columns and rows, (GRID²,) whole float64, of an even grid over a part of a face's unit square."""
     u0, v0, u1, v1 = region
-    middles = (torch.arange(GRID, dtype=torch.float64) + 0.5) / GRID
+    middles = (torch.arange(GRID, dtype=torch.float64, device="cpu") + 0.5) / GRID
     v, u = torch.meshgrid(v0 + middles * (v1 - v0), u0 + middles * (u1 - u0), indexing="ij")
     points = torch.stack((u.flatten(), v.flatten()), dim=1) @ matrix[:, :2].mT + matrix[:, 2]
     return points[:, 0].floor(), points[:, 1].floor()

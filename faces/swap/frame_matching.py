@@ -45,7 +45,7 @@ def _points(frames: Tensor, channels: int) -> Tensor:
     """(N, H, W, C) -> (N, points, channels) float32 on the CPU: single pixels on an even grid, read frame by frame."""
     height, width = frames.shape[1:3]
     rows, columns = (_even_indexes(n).to(frames.device) for n in (height, width))
-    points = torch.empty(len(frames), len(rows) * len(columns), channels)
+    points = torch.empty(len(frames), len(rows) * len(columns), channels, dtype=torch.float32, device="cpu")
     for index, frame in enumerate(frames):
         points[index] = frame[rows][:, columns, :channels].reshape(-1, channels).float().nan_to_num().cpu()
     return points
@@ -54,7 +54,7 @@ def _points(frames: Tensor, channels: int) -> Tensor:
 def _even_indexes(size: int) -> Tensor:
     """At most ``SAMPLES`` of ``0 … size - 1``, evenly spread, as far from either end."""
     count = min(size, SAMPLES)
-    return ((torch.arange(count) + 0.5) * (size / count)).long()
+    return ((torch.arange(count, dtype=torch.float32, device="cpu") + 0.5) * (size / count)).long()
 
 
 def _differences(few: Tensor, many: Tensor) -> Tensor:
@@ -63,12 +63,14 @@ def _differences(few: Tensor, many: Tensor) -> Tensor:
     In order and without gaps in the shorter batch, frame i can only lie between i and i + m - n.
     """
     slack = len(many) - len(few)
-    costs = torch.empty(len(few), slack + 1)
+    costs = torch.empty(len(few), slack + 1, dtype=torch.float32, device="cpu")
     for i, points in enumerate(few):
         for start in range(0, slack + 1, AT_ONCE):
             stop = min(start + AT_ONCE, slack + 1)
             squares = (many[i + start : i + stop] - points).square_()  # [k,points,C]
-            squares = sum(squares.unbind(dim=2), torch.zeros(()))  # three times as quick as .sum(dim=2)
+            squares = sum(
+                squares.unbind(dim=2), torch.zeros((), dtype=torch.float32, device="cpu")
+            )  # three times as quick as .sum(dim=2)
             costs[i, start:stop] = 1 - (TOLERANCE**2 / (squares + TOLERANCE**2)).mean(dim=1)
     return costs
 
@@ -79,7 +81,7 @@ def _lay_into(costs: Tensor) -> list[int]:
     Dynamic programming: best[k] is the smallest sum so far with the current frame k places behind its own index, and k
     never falls.
     """
-    best = torch.zeros(costs.shape[1], dtype=torch.float64)
+    best = torch.zeros(costs.shape[1], dtype=torch.float64, device="cpu")
     choices = []
     for row in costs.double():
         best, choice = torch.cummin(best, dim=0)  # the row before may lie at the same k or at a smaller one

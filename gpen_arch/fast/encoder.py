@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ..cancel import CheckCancel, never_cancelled
 from ..config import GPENConfig
 from . import resampling
-from .cancel import CheckCancel, never_cancelled
 from .folding import SQRT2, Folder
 from .resampling import blur_columns, blur_rows, blur_taps, with_blur_before
 from .rows import strip_elements, whole_elements

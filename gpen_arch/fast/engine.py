@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from ..cancel import CheckCancel, never_cancelled
 from ..config import GPENConfig
 from ..gpen import GPEN, level_noise
-from .cancel import CheckCancel, never_cancelled
 from .encoder import Encoder, Features
 from .folding import Folder, why_not
 from .rows import whole_elements

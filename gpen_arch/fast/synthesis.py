@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
+from ..cancel import CheckCancel, never_cancelled
 from ..config import GPENConfig
-from .cancel import CheckCancel, never_cancelled
 from .encoder import Features
 from .folding import Folder
 from .level import Injection, Level

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...gpen_arch import CheckCancel, never_cancelled
 from ..errors import ModelFileError, RestoreError
-from .providers import CPU, import_onnxruntime, providers_for, why_cpu
-from .restorer import CheckCancel, Sizes, check_crops, default_batch_size, from_network, never_cancelled, to_network
+from .providers import CPU, import_onnxruntime, open_session, why_cpu
+from .restorer import Sizes, check_crops, default_batch_size, from_network, to_network
 
 _log = logging.getLogger(__name__)
 _DTYPES = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16}
@@ -110,16 +111,10 @@ class OnnxRestorer:
 
 def _open_session(path: Path, device: torch.device) -> tuple[Any, list[str]]:
     try:
-        runtime = import_onnxruntime()
+        return open_session(path, device)
     except ImportError as error:
         raise ModelFileError(path, str(error)) from error
-    available = runtime.get_available_providers()
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3  # errors; what falls back is said by us
-    try:
-        session = runtime.InferenceSession(str(path), options, providers=providers_for(device, available))
     except Exception as error:  # onnxruntime's errors have no common class
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        what = f"onnxruntime {runtime.__version__} cannot run it ({reason})"
+        what = f"onnxruntime {import_onnxruntime().__version__} cannot run it ({reason})"
         raise ModelFileError(path, what, "download it again, or update onnxruntime") from error
-    return session, available

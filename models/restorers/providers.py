@@ -1,9 +1,14 @@
-"""Which ONNX Runtime provider runs, and why it is not the one that was asked for."""
+"""ONNX Runtime sessions: the one place for provider lists, their options and the session options of all our graphs."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import io
+import logging
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -15,16 +20,28 @@ _BY_DEVICE = {
     "xpu": ("OpenVINOExecutionProvider", "DmlExecutionProvider"),
     "privateuseone": ("DmlExecutionProvider",),
 }
+_COMPILES = ("CoreMLExecutionProvider", "OpenVINOExecutionProvider")  # anew for every input shape
+# the exhaustive search of cuDNN's algorithms takes seconds per input shape, and the arena would double at each growth
+_CUDA = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
 _PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-rocm")
+_INDEXED = ("CUDAExecutionProvider", "MIGraphXExecutionProvider", "ROCMExecutionProvider", "DmlExecutionProvider")
+
+Provider = str | tuple[str, dict[str, str]]
+
+_log = logging.getLogger(__name__)
 
 
 def import_onnxruntime() -> ModuleType:
-    """The package onnxruntime. Raises ImportError with what to install."""
+    """The package onnxruntime.
+
+    Raises:
+        ImportError: missing or broken; says what to install.
+    """
     try:
         import onnxruntime
-    except ImportError as error:
+    except (ImportError, OSError, ValueError) as error:  # a library that does not load; compiled for another numpy
         raise ImportError(
-            "running a graph that is not understood needs the package onnxruntime, which is missing or broken; "
+            f"the package onnxruntime is missing or broken ({error}); "
             "run `pip install onnxruntime-gpu` (NVIDIA) or `pip install onnxruntime`"
         ) from error
     return onnxruntime
@@ -41,15 +58,58 @@ def installed_packages() -> tuple[str, ...]:
     return tuple(found)
 
 
-def providers_for(device: torch.device, available: list[str]) -> list[str | tuple[str, dict[str, str]]]:
-    """What to ask a session for: the provider for this device, where there is one, and the CPU behind it."""
-    wanted: list[str | tuple[str, dict[str, str]]] = []
+def providers_for(device: torch.device, available: list[str], *, varied_shapes: bool = False) -> list[Provider]:
+    """What to ask a session for: the provider of this device, if there is one, and the CPU behind it.
+
+    Args:
+        device: where the graph is to run.
+        available: ``onnxruntime.get_available_providers()``.
+        varied_shapes: the graph is run with many input shapes, so providers that compile per shape are left out.
+    """
     for name in _BY_DEVICE.get(device.type, ()):
-        if name in available:
-            indexed = device.index is not None and name != "CoreMLExecutionProvider"
-            wanted.append((name, {"device_id": str(device.index)}) if indexed else name)
-            break
-    return [*wanted, CPU]
+        if name in available and not (varied_shapes and name in _COMPILES):
+            options = _options(name, device)
+            return [(name, options) if options else name, CPU]
+    return [CPU]
+
+
+def _options(name: str, device: torch.device) -> dict[str, str]:
+    options = dict(_CUDA) if name == "CUDAExecutionProvider" else {}
+    if name in _INDEXED and device.index is not None:
+        options["device_id"] = str(device.index)
+    if name == "OpenVINOExecutionProvider":  # by default it runs on the CPU
+        options["device_type"] = "GPU" if device.index is None else f"GPU.{device.index}"
+    return options
+
+
+def open_session(path: Path, device: torch.device, *, varied_shapes: bool = False) -> tuple[Any, list[str]]:
+    """An ``onnxruntime.InferenceSession`` of a file, and the providers that were available.
+
+    Its threads do not spin while they wait: beside another busy process spinning makes every run many times slower.
+    A provider that does not start is left out with a warning in the log; what runs is ``session.get_providers()[0]``.
+
+    Raises:
+        ImportError: no onnxruntime; says what to install.
+        Exception: onnxruntime cannot run the file; its errors have no common class.
+    """
+    runtime = import_onnxruntime()
+    available = runtime.get_available_providers()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3  # errors; a fallback is reported by us
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    providers = providers_for(device, available, varied_shapes=varied_shapes)
+    if providers != [CPU] and "CUDA" in providers[0][0] and hasattr(runtime, "preload_dlls"):
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints warnings; what does not start is reported below
+            runtime.preload_dlls()  # CUDA and cuDNN as pip installed them
+    try:  # onnxruntime's own fallback prints
+        session = runtime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
+    except Exception as error:  # no common class
+        if providers == [CPU]:
+            raise
+        _log.warning("%s: %s did not start (%s)", path.name, providers[0], " ".join(str(error).split())[:200])
+        session = runtime.InferenceSession(str(path), options, providers=[CPU], enable_fallback=0)
+    return session, available
 
 
 def why_cpu(device: torch.device, available: list[str]) -> str:

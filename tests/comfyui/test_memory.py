@@ -98,7 +98,7 @@ CROWDED = """
 import comfy.model_patcher
 from types import SimpleNamespace
 from gpen_pack.gpen_arch import GPENConfig
-from gpen_pack.restoration.fallback import working_bytes
+from gpen_pack.restoration.running.fallback import working_bytes
 
 # a card of 4 GB, played by the meta device, on which another model of 3 GB lies
 meta = torch.device("meta")

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from gpen_pack.detectors import detect_faces
+from gpen_pack.detectors import detect_faces, detect_frame
 from gpen_pack.detectors.detector import Detections
 from gpen_pack.detectors.merging import join
 from gpen_pack.detectors.views import CANVAS, level_scales, views
@@ -270,3 +270,41 @@ def test_an_8k_frame_takes_a_bounded_number_of_passes() -> None:
     detector = Painted()
     found = detect_faces(picture(4320, 7680, (5000, 1000, 20), (900, 900, 2500), (7000, 4000, 60)), detector)
     assert len(found) == 3 and detector.passes < 220
+
+
+class Cancelled(Exception):
+    """What a host raises where the user cancelled."""
+
+
+@pytest.mark.parametrize("kind", [Painted, Whole])
+def test_cancel_is_asked_before_every_pass(kind: type[Painted]) -> None:
+    asked = 0
+
+    def check_cancel() -> None:
+        nonlocal asked
+        asked += 1
+
+    image, detector = picture(700, 900), kind()
+    detect_faces(torch.cat([image, image]), detector, check_cancel=check_cancel)
+    assert asked == detector.passes > 2
+
+    def cancel_at_the_second() -> None:
+        if stopped.passes == 1:
+            raise Cancelled
+
+    stopped = kind()
+    with pytest.raises(Cancelled):
+        detect_faces(image, stopped, check_cancel=cancel_at_the_second)
+    assert stopped.passes == 1
+
+
+def test_a_frame_alone_gives_what_it_gives_in_a_batch() -> None:
+    images = torch.cat([picture(300, 400, (30, 40, 100)), picture(300, 400), picture(300, 400, (200, 100, 60))])
+    batch = detect_faces(images, Painted())
+    assert batch.frame_indices.tolist() == [0, 2] and batch.frame_count == 3
+    for index, image in enumerate(images):
+        alone = detect_frame(image, Painted())
+        assert alone.frame_count == 1 and not alone.frame_count_inferred and alone.image_size == (300, 400)
+        torch.testing.assert_close(alone.landmarks, batch.of_frame(index).landmarks, rtol=0, atol=0)
+    rgba = torch.cat([images[0], torch.rand(300, 400, 1)], -1)
+    assert len(detect_frame(rgba, Painted())) == 1

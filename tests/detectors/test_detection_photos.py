@@ -24,22 +24,29 @@ def test_scrfd_gets_bgr_of_its_own_size_and_its_answers_come_back() -> None:
 
     class Model:
         def __init__(self, shape: list[object]) -> None:
-            self.session, self.det_thresh = Session(shape), 0.0
+            self.session = Session(shape)
 
-        def detect(self, image: np.ndarray, input_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-            self.image, self.input_size = image, input_size
-            return np.array([[10, 20, 30, 40, 1.01]], np.float32), np.full((1, 5, 2), 16, np.float32)
+        def forward(self, image: np.ndarray, threshold: float) -> tuple[list[np.ndarray], ...]:
+            self.image, self.threshold = image, threshold
+            boxes = np.array([[0, 0, 5, 5], [11, 20, 30, 40], [10, 20, 30, 40]], np.float32)
+            scores = np.array([[0.3], [0.9], [1.01]], np.float32)
+            points = np.stack([np.full((5, 2), value, np.float32) for value in (2, 15, 16)])
+            return [scores[:1], scores[1:]], [boxes[:1], boxes[1:]], [points[:1], points[1:]]
+
+        def nms(self, rows: np.ndarray) -> list[int]:
+            assert rows[:, 4].tolist() == sorted(rows[:, 4].tolist(), reverse=True)
+            return [0]
 
     rgb = np.zeros((50, 70, 3), np.uint8)
     rgb[..., 0] = 200
     fixed = Model([1, 3, 640, 640])
     seen = ScrfdDetector(fixed, "test").detect(rgb, 0.25)
-    assert fixed.det_thresh == 0.25 and fixed.image.shape == (640, 640, 3) and fixed.input_size == (640, 640)
+    assert fixed.threshold == 0.25 and fixed.image.shape == (640, 640, 3)
     assert fixed.image[0, 0].tolist() == [0, 0, 200] and seen.scores.max() <= 1
     np.testing.assert_allclose(seen.boxes, [[10, 20, 30, 40]])
     free = Model([1, 3, "?", "?"])
     ScrfdDetector(free, "test").detect(rgb, 0.5)
-    assert free.image.shape == (64, 96, 3) and free.input_size == (96, 64)
+    assert free.image.shape == (64, 96, 3)
     seen = ScrfdDetector(fixed, "test").detect(np.zeros((640, 1280, 3), np.uint8), 0.5)
     np.testing.assert_allclose(seen.boxes, [[20, 40, 60, 80]])
     np.testing.assert_allclose(seen.landmarks, np.full((1, 5, 2), 32.0))
@@ -61,9 +68,9 @@ def test_yunet_gets_bgr_and_its_rows_come_back() -> None:
 
     net, rgb = Net(), np.zeros((50, 70, 3), np.uint8)
     rgb[..., 0] = 200
-    assert len(YuNetDetector(net).detect(rgb, 0.6)) == 0
+    assert len(YuNetDetector(lambda: net).detect(rgb, 0.6)) == 0
     net.rows = np.array([[1, 2, 30, 40, *range(10), 0.8]], np.float32)
-    seen = YuNetDetector(net).detect(rgb, 0.36)
+    seen = YuNetDetector(lambda: net).detect(rgb, 0.36)
     assert net.size == (70, 50) and net.threshold == pytest.approx(0.6)
     np.testing.assert_allclose(seen.boxes, [[1, 2, 31, 42]])
     np.testing.assert_allclose(seen.landmarks[0], np.arange(10).reshape(5, 2))

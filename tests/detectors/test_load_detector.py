@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from gpen_pack.detectors import DetectorError, detector_files, load_detector
 from gpen_pack.detectors import loading as detectors
 from gpen_pack.detectors.detector import Detections
@@ -50,7 +51,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
     monkeypatch.setattr("gpen_pack.detectors.search.default_folders", lambda: (tmp_path / "own",))
     monkeypatch.setattr(
-        detectors, "_LOADERS", {kind: lambda path, kind=kind: Loaded(kind, path) for kind in ("insightface", "yunet")}
+        detectors,
+        "_LOADERS",
+        {kind: lambda path, _, kind=kind: Loaded(kind, path) for kind in ("insightface", "yunet")},
     )
     monkeypatch.setattr(detectors, "_load_builtin", lambda: Loaded("builtin"))
     return tmp_path / "home"
@@ -270,8 +273,29 @@ def test_yunet_under_a_name_in_another_script(shared: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows' file names know no case")
-def test_insightface_needs_its_extension(shared: Path, tmp_path: Path) -> None:
+def test_scrfd_under_a_name_in_capitals(shared: Path, tmp_path: Path) -> None:
     path = tmp_path / "det_500m.ONNX"
     path.write_bytes((shared / "detectors" / "scrfd_500m_bnkps.onnx").read_bytes())
-    with pytest.raises(DetectorError, match="rename"):
-        load_detector(model=path)
+    assert load_detector(model=path, device="cpu").name == "insightface"
+
+
+def test_the_device_decides_the_provider(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    asked: list[list[object]] = []
+    real, available = onnxruntime.InferenceSession, ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    def session(path: str, options: object, *, providers: list[object], **_: object) -> object:
+        asked.append(providers)
+        return real(path, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
+    file = shared / "detectors" / "scrfd_500m_bnkps.onnx"
+    for device in ("cpu", torch.device("cpu"), "cuda:1", None):
+        load_detector(model=file, device=device)
+    assert asked[:2] == [["CPUExecutionProvider"]] * 2
+    (name, options), _ = asked[2]  # type: ignore[misc] # a provider with its options
+    assert (name, options["device_id"]) == ("CUDAExecutionProvider", "1")
+    assert asked[3][0][0] == "CUDAExecutionProvider" and "device_id" not in asked[3][0][1]  # type: ignore[index] # the same
+    with pytest.raises(DetectorError, match="cuda:1"):
+        load_detector(model=file, device="gpu zero")

@@ -42,7 +42,7 @@ class LiveBytes(TorchDispatchMode):
 def test_the_estimate_covers_the_network_and_fits_into_four_gigabytes(
     size: int, faces: int, dtype: torch.dtype
 ) -> None:
-    from gpen_pack.restoration.fallback import working_bytes
+    from gpen_pack.restoration.running.fallback import working_bytes
 
     config = GPENConfig.standard(size)
     engine = build_engine(GPEN(config).state_dict(), config, dtype)

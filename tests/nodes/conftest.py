@@ -30,6 +30,7 @@ class FakeHost:
         self.loaded: list[tuple[Any, int]] = []
         self.progress: list[tuple[int, int, Any]] = []
         self.cancelled = False
+        self.bf16 = True
         self.intermediate_dtype: torch.dtype | None = None
 
     def modules(self) -> dict[str, types.ModuleType]:
@@ -69,6 +70,7 @@ class FakeHost:
             intermediate_device=lambda: torch.device("cpu"),
             load_models_gpu=load_models_gpu,
             soft_empty_cache=lambda: None,
+            should_use_bf16=lambda device=None: self.bf16,
             throw_exception_if_processing_interrupted=throw,
         )
         if self.intermediate_dtype is not None:
@@ -126,7 +128,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHost]:
 
     real.register_folder()
     detector_sessions._sessions.clear()
-    monkeypatch.setattr(detector_sessions, "load_session", lambda name, folders: SquareDetector())
+    monkeypatch.setattr(detector_sessions, "load_session", lambda name, folders, device: SquareDetector())
     yield fake
 
 

@@ -83,17 +83,19 @@ def test_a_new_detector_file_makes_a_new_session(
     assert builtin is not before
 
 
-def test_memory_rungs_follow_what_was_asked_for(nodes: Any, model_file: str, run: Any) -> None:
+def test_memory_fallbacks_follow_what_was_asked_for(host: Any, nodes: Any, model_file: str, run: Any) -> None:
     def names(precision: str, place: str = "cuda", **more: Any) -> list[str]:
         model = run(nodes["GPENModelLoader"], model_name=model_file, precision=precision, **more)[0]
         model.patcher.load_device = torch.device(place)  # where it would run on a machine with a GPU
-        return [rung.name for rung in model.rungs()]
+        return [step.name for step in model.fallbacks()]
 
     assert names("auto") == ["in bf16"]
     assert names("fp32") == [], "a precision that was asked for is kept"
     assert names("auto", cpu_fallback=True) == ["in bf16", "on the CPU"]
     assert names("bf16", cpu_fallback=True) == ["on the CPU"]
     assert names("auto", "cpu", cpu_fallback=True) == [], "bf16 saves little on a CPU and may be slow there"
+    host.bf16 = False
+    assert names("auto", cpu_fallback=True) == ["on the CPU"], "no bf16 where the device has none"
 
 
 def test_out_of_memory_goes_down_to_the_cpu_and_says_so(

@@ -36,14 +36,12 @@ def test_preview_numbers_are_those_that_select_counts() -> None:
     from gpen_pack.faces import TEMPLATES, Faces, select_faces
     from gpen_pack.nodes.preview import marks
     from gpen_pack.restoration import Report
-    from gpen_pack.restoration.detect_stage import note_skipped
 
     squares = [(0, 40), (50, 20), (80, 60), (150, 10)]  # left edge and side
     landmarks = torch.stack([TEMPLATES["gpen"] * side + left for left, side in squares])
     faces = Faces.from_landmarks(landmarks, [0] * 4, (200, 200))
     chosen, skipped = select_faces(faces, "0,2", "left-right", 15)
-    report = Report()
-    note_skipped(report, skipped)
+    report = Report(skipped=list(skipped))
     found = {mark.number: mark for mark in marks(chosen, report.skipped, 0)}
     assert {number: mark.chosen for number, mark in found.items()} == {0: True, 1: False, 2: True, None: False}
     for number, index in ((0, 0), (1, 1), (2, 2), (None, 3)):

@@ -129,7 +129,7 @@ def test_faces_of_other_frames_or_another_aspect_are_refused(nodes: Any, picture
         run(paste, image=picture(3), faces=faces, restored=crops)
     with pytest.raises(ValueError, match="aspect"):
         run(paste, image=picture(2)[:, :, :80], faces=faces, restored=crops)
-    with pytest.raises(ValueError, match="expected 2 pictures, one a face"):
+    with pytest.raises(ValueError, match="expected 2 pictures, one per face"):
         run(paste, image=picture(2), faces=faces, restored=crops[:1])
     with pytest.raises(ValueError, match=r"restored, face 1: .* NaN"):
         broken = crops.clone()

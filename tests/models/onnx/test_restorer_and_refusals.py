@@ -121,7 +121,7 @@ def test_a_provider_that_does_not_start(tmp_path: Path, monkeypatch: pytest.Monk
     asked = []
     real = onnxruntime.InferenceSession
 
-    def session(path: str, options: object, providers: list) -> object:
+    def session(path: str, options: object, providers: list, **_: object) -> object:
         asked.append(providers)
         return real(path, options, providers=["CPUExecutionProvider"])
 
@@ -129,7 +129,8 @@ def test_a_provider_that_does_not_start(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
     monkeypatch.setattr(onnxruntime, "InferenceSession", session)
     restorer = load_gpen(halves(tmp_path / "x.onnx"), device="cuda:1", onnxruntime=True)
-    assert asked == [[("CUDAExecutionProvider", {"device_id": "1"}), "CPUExecutionProvider"]]
+    (((name, options), behind),) = asked
+    assert (name, options["device_id"], behind) == ("CUDAExecutionProvider", "1", "CPUExecutionProvider")
     assert restorer.provider == "onnxruntime CPUExecutionProvider"
     assert "did not start" in restorer.warnings[0]
 

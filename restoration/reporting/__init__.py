@@ -1,0 +1,1 @@
+"""Reports: records while a run works, sentences at its end."""

@@ -1,0 +1,1 @@
+"""The stages of the pipeline: detect, restore, paste, and the frame that passes through them."""
