@@ -50,10 +50,10 @@ class Console:
             layout = "{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} pictures [{elapsed}<{remaining}]"
         return tqdm(total=float(self.pictures), file=sys.stderr, bar_format=layout, leave=False)
 
-    def progress(self, done: int, total: int, preview: object) -> None:
-        """``on_progress``: a fraction of the picture that is worked on."""
+    def progress(self, pictures: float) -> None:
+        """How many pictures' worth of work is done."""
         if self._bar is not None:
-            self._bar.update(max(0.0, self._done + min(done / max(total, 1), 1.0) - self._bar.n))
+            self._bar.update(max(0.0, min(pictures, self.pictures) - self._bar.n))
 
     def note(self, sentence: str, *, even_if_quiet: bool = False) -> None:
         """To standard error."""

@@ -13,8 +13,14 @@ from .row import FAILURES, Row, sentence_of
 from .sheet import comparison_sheet
 
 
-def restore_aligned(job: PictureJob, networks: Networks, options: RestoreOptions, on_progress: OnProgress) -> Row:
-    """The row of one aligned crop, restored at the model's size and written."""
+def restore_aligned(
+    job: PictureJob, networks: Networks, options: RestoreOptions, on_progress: OnProgress, before: int = 0
+) -> Row:
+    """The row of one aligned crop, restored at the model's size and written.
+
+    Args:
+        before: how many pictures are done.
+    """
     from ..restoration import restore_crops
 
     row, start = Row.of(job), time.perf_counter()
@@ -35,7 +41,7 @@ def restore_aligned(job: PictureJob, networks: Networks, options: RestoreOptions
             fidelity=options.fidelity,
             blend_mode=options.blend_mode,
             color_match=options.color_match,
-            on_progress=on_progress,
+            on_progress=lambda done, total, _: on_progress(before + done / max(total, 1)),
         )
         row.report, row.size = report, (int(restored.shape[1]), int(restored.shape[2]))
         row.warnings += report.warnings

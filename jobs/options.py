@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import torch
-
     from ..detectors import Detector
     from ..models import Restorer
 
-OnProgress = Callable[[int, int, "torch.Tensor | None"], None]
-"""``on_progress(done, total, preview)`` as in ``restore_image``; between two rows it is about the picture at work."""
+OnProgress = Callable[[float], None]
+"""``on_progress(pictures)``: how many pictures' worth of work is done, in fractions."""
 
 CORE_OPTIONS = ("threshold", "select", "order", "min_face_px", "fidelity", "blend_mode", "color_match", "feather",
                 "mask_shape", "scale", "crop_size")  # fmt: skip

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .atomic import copy_atomically
-from .frames import PictureResult
 from .gallery import Gallery
 from .image_io.decoding import read_gray, read_picture
 from .image_io.encoding import format_for, write_mask, write_picture
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..faces import Faces
+    from ..restoration import RestoredFrame
 
 
 class Photo:
@@ -76,7 +76,7 @@ class Photo:
         if self.gallery is not None:
             self.gallery.add(faces, crops)
 
-    def finish(self, result: PictureResult) -> Row:
+    def finish(self, result: RestoredFrame) -> Row:
         """Write what was asked for, the picture itself last; the row tells how it went."""
         if self.gallery is not None:
             self.row.crops = self.gallery.paths
@@ -90,11 +90,11 @@ class Photo:
         self.row.seconds = time.perf_counter() - self.start
         return self.row
 
-    def _write(self, result: PictureResult) -> None:
+    def _write(self, result: RestoredFrame) -> None:
         import torch
 
         row, job, picture = self.row, self.job, self.picture
-        assert picture is not None and self.gallery is not None and result.report is not None  # it was restored
+        assert picture is not None and self.gallery is not None  # it was restored
         assert result.image is not None and result.mask is not None
         row.report = result.report
         row.warnings += result.report.warnings

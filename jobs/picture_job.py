@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import count, groupby
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from .aligned import restore_aligned
 from .atomic import refuse_protected
-from .frames import restore_each
 from .job import PictureJob
 from .options import Networks, OnProgress, RestoreOptions
 from .photo import Photo
@@ -18,28 +17,30 @@ from .row import Row, sentence_of
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..detectors import Detector
+
 
 def restore_pictures(
     jobs: Iterable[PictureJob],
     networks: Networks,
     options: RestoreOptions,
-    on_progress: OnProgress = lambda done, total, preview: None,
+    on_progress: OnProgress = lambda pictures: None,
 ) -> Iterator[Row]:
     """A row per job, in their order; a picture that fails does not stop the rest.
 
     Every file that is written is whole, and the output of a job is written last. Jobs are taken as they are needed, and
     few pictures are in memory at once.
-
-    Args:
-        on_progress: as in ``restore_image``; between two rows it is about the picture that is worked on.
     """
     if networks.detector is None:
-        for job in jobs:
-            yield _begun(job, options) or restore_aligned(job, networks, options, on_progress)
+        for before, job in enumerate(jobs):
+            yield _begun(job, options) or restore_aligned(job, networks, options, on_progress, before)
         return
+    done = 0
     # an original of None would mean that a picture has lost its partner
     for swapped, group in groupby(jobs, key=lambda job: job.original_image is not None):
-        yield from _restore_photos(group, networks, options, on_progress, swapped)
+        for row in _restore_photos(group, networks, networks.detector, options, on_progress, swapped, done):
+            yield row
+            done += 1
 
 
 def _begun(job: PictureJob, options: RestoreOptions) -> Row | None:
@@ -58,33 +59,47 @@ def _begun(job: PictureJob, options: RestoreOptions) -> Row | None:
 
 
 def _restore_photos(
-    jobs: Iterable[PictureJob], networks: Networks, options: RestoreOptions, on_progress: OnProgress, swapped: bool
+    jobs: Iterable[PictureJob],
+    networks: Networks,
+    detector: Detector,
+    options: RestoreOptions,
+    on_progress: OnProgress,
+    swapped: bool,
+    before: int,
 ) -> Iterator[Row]:
     waiting: deque[Photo | Row] = deque()
     entered: dict[int, Photo] = {}
-    numbers = count()
+    photos = 0
     # a queue for each side input that is read; itertools.tee would keep dozens of pictures
     masks, originals, enlargements = deque[Photo](), deque[Photo](), deque[Photo]()
     queues = (masks, enlargements, originals) if swapped else (masks, enlargements)
 
     def frames() -> Iterator[Callable[[], Tensor]]:
+        nonlocal photos
         for job in jobs:
             waiting.append(_begun(job, options) or Photo(job, options))
             if isinstance(photo := waiting[-1], Photo):
-                entered[next(numbers)] = photo
+                entered[photos] = photo
+                photos += 1
                 for queue in queues:
                     queue.append(photo)
                 yield photo.load
 
-    results = restore_each(
+    from ..restoration import restore_frames  # torch is loaded when the work begins
+
+    def progress(done: int, total: int, _: object) -> None:
+        """Of what has entered so far."""
+        on_progress(before + photos * done / max(total, 1))
+
+    results = restore_frames(
         frames(),
         networks.restorer,
-        networks.detector,
+        detector,
         mask=(photo.mask for photo in _taken(masks)),
         original_image=(photo.original for photo in _taken(originals)) if swapped else None,
         upscaled_image=(photo.upscaled for photo in _taken(enlargements)),
         template=options.template or networks.template,
-        on_progress=on_progress,
+        on_progress=progress,
         on_crops=lambda index, faces, crops: entered[index].add_crops(faces, crops),
         **options.core(),
     )

@@ -115,7 +115,9 @@ def load_networks(args: argparse.Namespace, note: Callable[[str], None]) -> Netw
 
     restorer = load_restorer(args, note)
     try:
-        detector = None if args.aligned else load_detector(args.detector, model=args.detector_model)
+        detector = (
+            None if args.aligned else load_detector(args.detector, model=args.detector_model, device=restorer.device)
+        )
     except (DetectorError, ImportError) as error:
         raise UsageError(str(error)) from error
     return Networks(restorer, detector, args.template or restorer.template)

@@ -81,7 +81,7 @@ def test_the_bar_is_drawn_on_terminals_only(is_one: bool, monkeypatch: pytest.Mo
     stream = Terminal(is_one)
     monkeypatch.setattr(sys, "stderr", stream)
     with Console(3) as console:
-        console.progress(1, 2, None)
+        console.progress(0.5)
         console.row(Row(Path("a.png"), Path("b.png")))
     assert ("pictures" in stream.text) == is_one
 
@@ -91,7 +91,7 @@ def test_a_missing_tqdm_costs_the_bar_only(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setitem(sys.modules, "tqdm", None)
     with Console(2) as console:
-        console.progress(1, 2, None)
+        console.progress(0.5)
     assert "tqdm" in stream.text and "pip install tqdm" in stream.text
 
 
