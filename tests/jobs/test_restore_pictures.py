@@ -443,3 +443,23 @@ def test_a_result_is_never_larger_than_what_is_read() -> None:
         check_scale((4000, 6000), 3, 8, 4.0)
     free = free_memory()
     assert free is None or 10_000_000 < free < 10**14
+
+
+def test_pictures_with_one_face_fill_the_batches(here: Path) -> None:
+    from types import SimpleNamespace
+
+    from gpen_pack.jobs.job import PictureJob
+    from gpen_pack.jobs.options import Networks, RestoreOptions
+    from gpen_pack.jobs.picture_job import restore_pictures
+
+    calls: list[int] = []
+
+    def run(crops: torch.Tensor) -> torch.Tensor:
+        calls.append(len(crops))
+        return torch.ones(len(crops), 64, 64, 3)
+
+    stand_in = SimpleNamespace(config=SimpleNamespace(in_size=64, out_size=64), batch_size=4, restore=run)
+    jobs = [PictureJob(save(f"{i}.png", photo(150 + i)), Path(f"out/{i}.png")) for i in range(12)]
+    rows = list(restore_pictures(jobs, Networks(stand_in, PaintedDots()), RestoreOptions()))  # type: ignore[arg-type] # any such object
+    assert [row.error for row in rows] == [None] * 12 and calls == [4, 4, 4]
+    assert [row.size for row in rows] == [(120, 150 + i) for i in range(12)]
