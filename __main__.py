@@ -21,6 +21,7 @@ def run() -> int:
     spec = importlib.machinery.ModuleSpec(ALIAS, None, is_package=True)
     spec.submodule_search_locations = [str(root)]
     sys.modules[ALIAS] = importlib.util.module_from_spec(spec)
+    importlib.import_module(f"{ALIAS}.cli.threads").wait_passively()  # read when torch is loaded
     return importlib.import_module(f"{ALIAS}.cli").main()
 
 

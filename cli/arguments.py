@@ -28,17 +28,20 @@ examples:
   {prog} "swapped/*.png" -o restored/ --original-image originals/
   {prog} small.jpg -o large.png --scale 4 --fidelity 0.1 --blend-mode detail
 
-A folder is searched with its subfolders, and OUTPUT gets the same tree; OUTPUT and what the file options name are then
-folders, too (a mask for holiday/a/b.jpg is looked for as masks/a/b.jpg, then as masks/a/b.png and so on). An input is
-never overwritten; another file of OUTPUT's name is replaced, as cp does. The format follows OUTPUT's extension: JPEG,
-PNG, WebP, TIFF. Pictures come out upright, 16 bits stay 16 bits, grey stays grey. A picture without a face is copied.
+A folder is searched with its subfolders and linked folders, and OUTPUT gets the same tree; OUTPUT and what the file
+options name are then folders, too (a mask for holiday/a/b.jpg is looked for as masks/a/b.jpg, then as masks/a/b.png and
+so on). JPEG, PNG, WebP, TIFF, BMP, AVIF and, with the package pillow-heif, HEIC are read; other files are counted, with
+--json on a last line {"left_out": ...}. The format of a result follows OUTPUT's extension: JPEG, PNG, WebP, TIFF; in
+a folder BMP, AVIF and HEIC become PNG. An input is never overwritten; another file of OUTPUT's name is replaced and
+keeps its permissions, unless it is write-protected. Pictures come out upright, 16 bits stay 16 bits, grey stays grey. A
+picture without a face is copied.
 
 exit codes: 0 done; 1 something failed (the rest is done); 2 wrong usage, or an unusable model or detector file.
 """
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the examples as they are, and shows a default only where it is one that tells something."""
+    """Keeps the examples as they are, and shows a default only where it is informative."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=34, width=min(shutil.get_terminal_size().columns, 120) - 2)
@@ -51,7 +54,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 def number(low: float, high: float, kind: type[int] | type[float] = float) -> Callable[[str], float]:
-    """A number in [low, high]; anything else is wrong usage, said in a sentence."""
+    """A parser of numbers in [low, high]; anything else is wrong usage."""
 
     def parse(text: str) -> float:
         try:
@@ -76,7 +79,7 @@ def add_restore_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--quality", type=number(1, 100, int), default=95, metavar="Q",
                        help="of JPEG (4:4:4) and WebP, where 100 is lossless")  # fmt: skip
     files.add_argument("--color", action="store_true", help="write colour for grey inputs (a model that colours)")
-    files.add_argument("--skip-existing", action="store_true", help="leave pictures out whose output is there")
+    files.add_argument("--skip-existing", action="store_true", help="skip pictures whose output exists")
 
     model = parser.add_argument_group("model")
     model.add_argument("--model", metavar="FILE|NAME|builtin",
@@ -89,13 +92,13 @@ def add_restore_arguments(parser: argparse.ArgumentParser) -> None:
                        help="run an .onnx model in ONNX Runtime, also where its weights can be read")  # fmt: skip
 
     faces = parser.add_argument_group("which faces")
-    faces.add_argument("--detector", choices=DETECTORS, default="auto", help="who finds the faces")
+    faces.add_argument("--detector", choices=DETECTORS, default="auto", help="what detects the faces")
     faces.add_argument("--detector-model", type=Path, metavar="FILE", help="the detector's model file")
     faces.add_argument("--threshold", type=number(0, 1), default=0.6, metavar="T", help="least confidence of a face")
     faces.add_argument("--select", default="all", metavar="LIST", help="all, or indexes in --order, such as 0 or 0,2")
-    faces.add_argument("--order", choices=ORDERS, default="large-small", help="how faces are counted")
+    faces.add_argument("--order", choices=ORDERS, default="large-small", help="how faces are numbered")
     faces.add_argument("--min-face-px", type=number(0, unlimited), default=16, metavar="PX",
-                       help="faces whose aligned square is smaller in the photo are left alone")  # fmt: skip
+                       help="faces with a smaller aligned square in the photo are left alone")  # fmt: skip
     faces.add_argument("--mask", type=Path, metavar="FILE", help="restore only where this picture is white")
     faces.add_argument("--original-image", type=Path, metavar="FILE",
                        help="the picture before a face swap: only faces that differ from it are restored")  # fmt: skip
@@ -107,20 +110,20 @@ def add_restore_arguments(parser: argparse.ArgumentParser) -> None:
                       help="linear cross-fades; detail keeps the original's light and colour")  # fmt: skip
     look.add_argument("--color-match", choices=COLOR_MATCHES, default="none", help="take colours from the original")
     look.add_argument("--template", choices=TEMPLATES, help="alignment (default: the model's, mostly gpen)")
-    look.add_argument("--crop-size", choices=CROP_SIZES, default="auto", help="pixels a face is cut out at")
+    look.add_argument("--crop-size", choices=CROP_SIZES, default="auto", help="side of the crops in pixels")
 
-    paste = parser.add_argument_group("how they are put back")
+    paste = parser.add_argument_group("how they are pasted")
     paste.add_argument("--feather", type=number(0, 0.5), default=0.1, metavar="F",
                        help="width of the soft edge, as a fraction of the face, 0 to 0.5")  # fmt: skip
-    paste.add_argument("--mask-shape", choices=MASK_SHAPES, default="face", help="what of the square is put back")
+    paste.add_argument("--mask-shape", choices=MASK_SHAPES, default="face", help="shape of what is pasted")
     paste.add_argument("--scale", type=number(1, 4), default=1.0, metavar="S",
                        help="enlarge the picture, 1 to 4 times, so that the detail shows")  # fmt: skip
     paste.add_argument("--upscaled-image", type=Path, metavar="FILE",
-                       help="an enlarged version of the picture to put the faces on")  # fmt: skip
+                       help="an enlarged version of the picture to paste the faces onto")  # fmt: skip
 
     further = parser.add_argument_group("further outputs")
     further.add_argument("--mask-out", type=Path, metavar="FILE",
-                         help="where faces were put back: 16-bit PNG, 0 means untouched")  # fmt: skip
+                         help="where faces were pasted: 16-bit PNG, 0 means untouched")  # fmt: skip
     further.add_argument("--save-crops", type=Path, metavar="DIR", help="the crops before restoration, as PNG")
     further.add_argument("--compare", type=Path, metavar="FILE", help="a before/after sheet")
 
@@ -128,10 +131,10 @@ def add_restore_arguments(parser: argparse.ArgumentParser) -> None:
     running.add_argument("--aligned", action="store_true",
                          help="inputs are aligned crops, outputs restored crops at the model's size")  # fmt: skip
     running.add_argument("--json", action="store_true", help="one line of JSON a file on standard output")
-    running.add_argument("--quiet", action="store_true", help="say nothing but what went wrong")
+    running.add_argument("--quiet", action="store_true", help="print errors only")
 
 
-# without meaning for --aligned, where nothing is looked for and nothing is put back
+# without meaning for --aligned, where nothing is detected and nothing is pasted
 NOT_FOR_ALIGNED = (
     "detector", "detector_model", "threshold", "select", "order", "min_face_px", "mask", "original_image", "template",
     "crop_size", "feather", "mask_shape", "scale", "upscaled_image", "mask_out", "save_crops",

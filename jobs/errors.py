@@ -1,5 +1,5 @@
-"""Wrong usage: said in one sentence, exit code 2."""
+"""What a job can fail with before it begins."""
 
 
-class UsageError(ValueError):
-    """What was typed cannot be done; the message says what was expected, what came, and what to do."""
+class JobError(ValueError):
+    """A request that cannot be carried out; the message says what was expected, what came, and what to do."""

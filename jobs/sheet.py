@@ -1,4 +1,4 @@
-"""The before/after sheet: both pictures side by side, and below them the faces in pairs."""
+"""The before/after sheet: both pictures side by side, the faces in pairs below."""
 
 from __future__ import annotations
 

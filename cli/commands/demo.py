@@ -1,4 +1,4 @@
-"""``demo``: restores the face in a photo that comes with scikit-image, through the very path that ``restore`` takes.
+"""``demo``: restores the face in a photo that comes with scikit-image, in the way that ``restore`` does.
 
 The photo: Eileen Collins, NASA, public domain (``skimage.data.astronaut``), made small and soft first.
 """
@@ -10,10 +10,9 @@ import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ...jobs.atomic import write_atomically
-from ...jobs.errors import UsageError
+from ..errors import UsageError
+from ..packages import missing, require
 
 FOLDER = Path(__file__).resolve().parents[2] / "demo"
 SIDE = 256  # pixels of the small photo, half of the original's: the face in it is about 90 px
@@ -35,7 +34,12 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write ``photo.jpg``, ``restored.png`` and ``before-after.png``; the exit code is that of ``restore``."""
+    """Write ``photo.jpg``, ``restored.png`` and ``before-after.png``; the exit code is that of ``restore``.
+
+    Raises:
+        UsageError: a package is missing.
+    """
+    require()
     from .. import build_parser
     from . import restore as command
 
@@ -55,12 +59,13 @@ def small_photo() -> bytes:
     Raises:
         UsageError: scikit-image is not installed.
     """
+    import numpy as np
     from PIL import Image, ImageFilter
 
     try:
         from skimage import data
     except ImportError as error:
-        raise UsageError("the demo's photo comes with scikit-image: pip install scikit-image.") from error
+        raise UsageError(f"the demo's photo comes with scikit-image, but {missing('skimage', error)}") from error
     photo = Image.fromarray(np.asarray(data.astronaut())).resize((SIDE, SIDE), Image.Resampling.BOX)
     out = io.BytesIO()
     photo.filter(ImageFilter.GaussianBlur(SOFTNESS)).save(out, "JPEG", quality=JPEG_QUALITY)

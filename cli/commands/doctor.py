@@ -10,21 +10,9 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ...jobs.errors import UsageError
+from ..errors import UsageError
+from ..packages import PACKAGES, missing
 
-# module, what pip calls it, what is not possible without it; empty: nothing is
-PACKAGES = (
-    ("torch", "torch", ""),
-    ("numpy", "numpy", ""),
-    ("cv2", "opencv-python", ""),
-    ("PIL", "Pillow", ""),
-    ("safetensors", "safetensors", ""),
-    ("tqdm", "tqdm", ""),
-    ("onnxruntime", "onnxruntime", "the insightface detector, and .onnx models that are not understood"),
-    ("insightface", "insightface", "the insightface detector"),
-    ("skimage", "scikit-image", "the built-in detector"),
-    ("tifffile", "tifffile", "TIFF files"),
-)
 GPU_PROVIDERS = ("CUDAExecutionProvider", "ROCMExecutionProvider", "MIGraphXExecutionProvider")
 MEND = ("pip uninstall -y onnxruntime onnxruntime-gpu", "pip install onnxruntime-gpu")
 
@@ -73,8 +61,8 @@ def examine() -> Findings:
     modules = _packages(found)
     if "torch" in modules:
         found.devices = devices(modules["torch"])
-    if "onnxruntime" in modules:
-        _onnxruntime(found, modules["onnxruntime"])
+    if "onnxruntime" in modules and "torch" in modules:
+        _onnxruntime(found, modules["onnxruntime"], gpu=bool(modules["torch"].cuda.is_available()))
     if not found.problems:  # they import torch and OpenCV
         _models(found)
         _detectors(found)
@@ -87,14 +75,12 @@ def _packages(found: Findings) -> dict[str, Any]:
         try:
             modules[name] = importlib.import_module(name)
             found.packages[distribution] = str(getattr(modules[name], "__version__", "unknown version"))
-        except (ImportError, OSError) as error:  # OSError: a library beside it does not load
+        except Exception as error:  # a package built for another numpy fails with AttributeError or ValueError, too
             found.packages[distribution] = None
-            absent = isinstance(error, ModuleNotFoundError) and error.name == name
-            what = f"{distribution} is not installed" if absent else f"{distribution} cannot be loaded ({error})"
             if purpose:
-                found.notes.append(f"{what}: needed for {purpose} (pip install {distribution})")
+                found.notes.append(f"{missing(name, error)} (needed for {purpose})")
             else:
-                found.problems.append(f"{what}: pip install {distribution}")
+                found.problems.append(missing(name, error))
     return modules
 
 
@@ -110,22 +96,23 @@ def devices(torch: Any) -> list[str]:
     return [*listed, f"cpu, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"]
 
 
-def _onnxruntime(found: Findings, onnxruntime: Any) -> None:
-    try:
-        from ...models.restorers.providers import installed_packages
-    except ImportError:
-        return  # torch is missing, and that is said already
+def _onnxruntime(found: Findings, onnxruntime: Any, gpu: bool) -> None:
+    """What ONNX Runtime runs on; a note only where detection runs on the CPU although there is a GPU."""
+    from ...models.restorers.providers import installed_packages
+
     packages = list(installed_packages())
     providers = list(onnxruntime.get_available_providers())
-    names = {package.split(" ")[0] for package in packages}
-    hidden = {"onnxruntime", "onnxruntime-gpu"} <= names and not set(providers) & set(GPU_PROVIDERS)
-    found.onnxruntime = {"packages": packages, "providers": providers, "gpu_hidden": hidden}
-    if hidden:
-        found.onnxruntime["mend"] = list(MEND)
-        found.notes.append(
-            "onnxruntime (CPU) hides onnxruntime-gpu: both write into one folder, and .onnx models run on the CPU. "
-            f"With an NVIDIA GPU, these two lines mend it: {MEND[0]}; {MEND[1]}"
-        )
+    slower = gpu and not set(providers) & set(GPU_PROVIDERS)
+    hidden = {"onnxruntime", "onnxruntime-gpu"} <= {package.split(" ")[0] for package in packages}
+    found.onnxruntime = {"packages": packages, "providers": providers, "gpu_hidden": hidden and slower}
+    if not slower:
+        return
+    found.onnxruntime["mend"] = list(MEND)
+    reason = "onnxruntime (CPU) hides onnxruntime-gpu" if hidden else "this onnxruntime has no GPU support"
+    found.notes.append(
+        f"{reason}: the insightface detector and .onnx models run on the CPU, although there is a GPU. With NVIDIA, "
+        f"these two lines change it: {MEND[0]}; {MEND[1]}"
+    )
 
 
 def _models(found: Findings) -> None:
@@ -207,7 +194,7 @@ def _lines(found: Findings) -> list[str]:
         lines += ["", "ONNX Runtime", f"  packages   {', '.join(found.onnxruntime['packages']) or 'unknown'}"]
         lines += [f"  providers  {', '.join(found.onnxruntime['providers'])}"]
         if found.onnxruntime["gpu_hidden"]:
-            lines += ["  onnxruntime (CPU) hides onnxruntime-gpu; these two lines mend it:"]
+            lines += ["  onnxruntime (CPU) hides onnxruntime-gpu; these two lines change it:"]
             lines += [f"    {line}" for line in MEND]
     lines += ["", "models are looked for in"]
     lines += _folders(found.model_folders)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import logging
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ...jobs.errors import UsageError
-from ...jobs.plan import Job, plan_jobs
 from ..arguments import EXAMPLES, NOT_FOR_ALIGNED, HelpFormatter, add_restore_arguments, given
+from ..console import Console
+from ..errors import UsageError
+from ..packages import require
 
 if TYPE_CHECKING:
-    from ...jobs.picture_job import Outcome, Tools
+    from ...jobs.options import Files, Networks, RestoreOptions
     from ...models import Restorer
 
 
@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "restore",
         help="restore the faces in pictures",
         usage="%(prog)s INPUT... -o OUTPUT [option...]",
-        description="Find the faces in pictures, restore them with GPEN, put them back; nothing else is changed.",
+        description="Find the faces in pictures, restore them with GPEN, paste them back; nothing else is changed.",
         formatter_class=HelpFormatter,
     )
     parser.epilog = EXAMPLES.replace("{prog}", parser.prog)
@@ -34,27 +34,62 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """0: all done; 1: some pictures failed.
+    """0: all done; 1: some inputs failed.
 
     Raises:
-        UsageError: what was typed cannot be done, or the model or the detector cannot be used.
+        UsageError: what was typed cannot be done, a package is missing, or the model or the detector cannot be used.
     """
     if args.aligned and (senseless := given(args.parser, args, NOT_FOR_ALIGNED)):
-        raise UsageError(f"--aligned looks for no faces and puts none back, so {', '.join(senseless)} cannot apply.")
+        raise UsageError(f"--aligned looks for no faces and pastes none, so {', '.join(senseless)} cannot apply.")
+    require()
+    from ...jobs.errors import JobError
+    from ...jobs.picture_job import restore_pictures
+    from ...jobs.plan import plan_jobs
+    from ...jobs.protection import check_writable
+
     _check_select(args.select)
-    jobs = plan_jobs(args)
-    say = _Voice(args, len(jobs))
-    failed = 0
+    try:
+        plan = plan_jobs(files_of(args))
+        check_writable(plan.jobs)
+    except JobError as error:
+        raise UsageError(str(error)) from error
+    console = Console(len(plan.jobs), as_json=args.json, quiet=args.quiet)
+    failed = len(plan.failed)
+    for row in plan.failed:
+        console.row(row)
+    if not plan.jobs:
+        console.left_out(plan.left_out)
+        return 1
     with _errors_only() if args.quiet else contextlib.nullcontext():
-        tools = load_tools(args, say.note)
-        with say:
-            for job in jobs:
-                outcome = _attempt(job, tools, args, say)
-                failed += outcome.error is not None
-                say.outcome(outcome, tools.restorer.warnings)
-    if failed and len(jobs) > 1:
-        say.note(f"{failed} of {len(jobs)} pictures failed.", even_if_quiet=True)
+        networks = load_networks(args, console.note)
+        known = tuple(networks.restorer.warnings)
+        with console:
+            for row in restore_pictures(plan.jobs, networks, options_of(args), console.progress):
+                failed += row.error is not None
+                console.row(row, known)
+        console.left_out(plan.left_out)
+    if failed and (total := len(plan.jobs) + len(plan.failed)) > 1:
+        console.note(f"{failed} of {total} inputs failed.", even_if_quiet=True)
     return 1 if failed else 0
+
+
+def files_of(args: argparse.Namespace) -> Files:
+    """The files that were named."""
+    from ...jobs.options import Files
+
+    in_use = tuple(Path(path) for path in (args.model, args.detector_model) if path)
+    names = ("mask", "original_image", "upscaled_image", "mask_out", "compare", "save_crops")
+    return Files(tuple(args.inputs), args.output, **{name: getattr(args, name) for name in names}, in_use=in_use)
+
+
+def options_of(args: argparse.Namespace) -> RestoreOptions:
+    """How the pictures are restored."""
+    from ...jobs.options import RestoreOptions
+
+    names = ("threshold", "select", "order", "min_face_px", "template", "fidelity", "blend_mode", "color_match",
+             "feather", "mask_shape", "scale", "aligned", "color", "quality", "skip_existing")  # fmt: skip
+    crop_size = args.crop_size if args.crop_size == "auto" else int(args.crop_size)
+    return RestoreOptions(**{name: getattr(args, name) for name in names}, crop_size=crop_size)
 
 
 @contextlib.contextmanager
@@ -69,23 +104,23 @@ def _errors_only() -> Iterator[None]:
         log.setLevel(level)
 
 
-def load_tools(args: argparse.Namespace, note: Callable[[str], None]) -> Tools:
+def load_networks(args: argparse.Namespace, note: Callable[[str], None]) -> Networks:
     """Model and detector.
 
     Raises:
         UsageError: one of them cannot be used.
     """
     from ...detectors import DetectorError, load_detector
-    from ...jobs.picture_job import Tools
-    from ..choosing import choose_device
+    from ...jobs.options import Networks
 
     restorer = load_restorer(args, note)
     try:
-        device = None if args.device in (None, "auto") else choose_device(args.device)
-        detector = None if args.aligned else load_detector(args.detector, model=args.detector_model, device=device)
+        detector = (
+            None if args.aligned else load_detector(args.detector, model=args.detector_model, device=restorer.device)
+        )
     except (DetectorError, ImportError) as error:
         raise UsageError(str(error)) from error
-    return Tools(restorer, detector, args.template or restorer.template)
+    return Networks(restorer, detector, args.template or restorer.template)
 
 
 def load_restorer(args: argparse.Namespace, note: Callable[[str], None]) -> Restorer:
@@ -117,100 +152,3 @@ def _check_select(select: str) -> None:
         parse_select(select)
     except ValueError as error:
         raise UsageError(f"--select: {error}.") from error
-
-
-def _attempt(job: Job, tools: Tools, args: argparse.Namespace, say: _Voice) -> Outcome:
-    from ...jobs.picture_job import Outcome, restore_file
-
-    if args.skip_existing and job.output.exists():
-        return Outcome(job, skipped=True)
-    try:
-        return restore_file(job, tools, args, say.progress)
-    except (ValueError, OSError, RuntimeError, MemoryError) as error:  # of this picture; a bug of ours is none of these
-        sentence = str(error).strip() or type(error).__name__
-        if isinstance(error, OSError) and error.strerror:
-            sentence = f"{error.filename or job.output}: cannot be read or written: {error.strerror}"
-        if str(job.source) not in sentence:
-            sentence = f"{job.source}: {sentence}"
-        return Outcome(job, error=sentence)
-
-
-class _Voice:
-    """Where words go: JSON lines or words to standard output, the bar, notes and errors to standard error."""
-
-    def __init__(self, args: argparse.Namespace, pictures: int) -> None:
-        self.json, self.quiet, self.pictures = args.json, args.quiet, pictures
-        self.bar: Any = None
-
-    def __enter__(self) -> _Voice:
-        # many pictures: always; one picture: only where somebody watches, faces being quick on most machines
-        if not (self.json or self.quiet) and (self.pictures > 1 or sys.stderr.isatty()):
-            from tqdm import tqdm
-
-            layout = "{percentage:3.0f}%|{bar}| {elapsed}" if self.pictures == 1 else None
-            self.bar = tqdm(total=float(self.pictures), file=sys.stderr, unit="picture", bar_format=layout, leave=False)
-            if layout is None:
-                self.bar.bar_format = "{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} pictures [{elapsed}<{remaining}]"
-            self.done = 0
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
-
-    def progress(self, done: int, total: int, preview: object) -> None:
-        """``on_progress`` of ``restore_image``: a fraction of the picture that is worked on."""
-        if self.bar is not None:
-            self.bar.update(max(0.0, self.done + min(done / max(total, 1), 1.0) - self.bar.n))
-
-    def note(self, sentence: str, *, even_if_quiet: bool = False) -> None:
-        """To standard error."""
-        if not self.quiet or even_if_quiet:
-            self._print(sentence, sys.stderr)
-
-    def outcome(self, outcome: Outcome, known: Sequence[str]) -> None:
-        """What became of a picture; of its warnings, those of many that were said when the model was loaded are not."""
-        if self.bar is not None:
-            self.done += 1
-            self.bar.update(self.done - self.bar.n)
-        if outcome.error is not None:
-            self._print(f"error: {outcome.error}", sys.stderr)
-        if self.json:
-            self._print(json.dumps(outcome.to_dict()), sys.stdout)
-        elif outcome.error is None and not self.quiet:
-            self._print(_at_length(outcome) if self.pictures == 1 else _in_short(outcome, known), sys.stdout)
-
-    def _print(self, text: str, stream: Any) -> None:
-        if self.bar is not None:
-            self.bar.clear()
-        print(text, file=stream, flush=True)
-        if self.bar is not None:
-            self.bar.refresh()
-
-
-def _at_length(outcome: Outcome) -> str:
-    """All that is known, for a single picture."""
-    report = outcome.report
-    lines = report.text().splitlines() if report else []
-    lines += [f"warning: {sentence}" for sentence in outcome.warnings if report and sentence not in report.warnings]
-    return "\n".join([_from_to(outcome), *(f"  {line}" for line in lines + _remarks(outcome))])
-
-
-def _in_short(outcome: Outcome, known: Sequence[str]) -> str:
-    """A line, and what is out of the ordinary."""
-    counts, report = "", outcome.report
-    if report is not None and report.faces_found is not None:
-        counts = f": {report.faces_restored} of {report.faces_found} faces restored, {outcome.seconds:.1f} s"
-    lines = [f"warning: {sentence}" for sentence in outcome.warnings if sentence not in known]
-    return "\n".join([_from_to(outcome) + counts, *(f"  {line}" for line in lines + _remarks(outcome))])
-
-
-def _from_to(outcome: Outcome) -> str:
-    return f"{outcome.job.source} -> {outcome.job.output}"
-
-
-def _remarks(outcome: Outcome) -> list[str]:
-    if outcome.skipped:
-        return ["the output is there already: left alone"]
-    return ["nothing was restored: the file was copied as it is"] if outcome.copied else []

@@ -5,61 +5,42 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from .picture import MAX_PIXELS, READABLE, ImageFileError, Metadata
+from .picture import ImageFileError, Metadata, refuse_huge, too_large
 
 if TYPE_CHECKING:
     from PIL import Image
 
-PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")  # a phone's JPEG with further pictures opens as MPO
+PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB")  # a phone's JPEG with further pictures opens as MPO
 
 
-def open_with_pillow(data: bytes) -> Image.Image:
+def open_with_pillow(source: bytes | BinaryIO) -> Image.Image:
     """The file's header read, its pixels not yet.
 
     Raises:
-        ImageFileError: too many pixels, or not a JPEG, PNG, WebP or TIFF.
+        ImageFileError: too many pixels, or not a kind that Pillow reads here.
     """
     from PIL import Image, UnidentifiedImageError
 
+    stream = io.BytesIO(source) if isinstance(source, bytes) else source
+    stream.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's on large pictures (judged here) and odd tags
         try:
-            image = Image.open(io.BytesIO(data), formats=PILLOW_FORMATS)
+            image = Image.open(stream, formats=PILLOW_FORMATS)
         except UnidentifiedImageError as error:
-            raise ImageFileError(_what_it_is(data)) from error
+            raise ImageFileError("its header is damaged.") from error
         except Image.DecompressionBombError as error:
             raise ImageFileError(too_large()) from error
     refuse_huge(image.width, image.height)
     return image
 
 
-def refuse_huge(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise ImageFileError(too_large(f"{width} × {height} pixels"))
-
-
-def too_large(size: str = "the picture") -> str:
-    return f"{size} is more than the {MAX_PIXELS // 1_000_000} million pixels that are read at once; shrink it first."
-
-
-def _what_it_is(data: bytes) -> str:
-    head = data[:512].lstrip().lower()
-    if head.startswith((b"<!doctype", b"<html", b"<?xml", b"<svg")):
-        kind = "it is a web page or SVG, not a photo"
-    elif head.startswith(b"version https://git-lfs"):
-        kind = "it is a git-lfs pointer; fetch the file itself with 'git lfs pull'"
-    elif head.startswith((b"gif8", b"bm")) or data[4:8] == b"ftyp":
-        kind = "GIF, BMP, HEIC, AVIF and videos are not read; convert it first (frames of a video: ffmpeg)"
-    else:
-        kind = "it is no picture of these kinds, or its beginning is damaged"
-    return f"expected {READABLE}: {kind}."
-
-
 def read_dpi(value: Any) -> tuple[float, float] | None:
+    """Pixels per inch (x, y); None where the value is no such pair."""
     try:
         x, y = (float(v) for v in value)
     except (TypeError, ValueError, ZeroDivisionError):

@@ -1,14 +1,15 @@
-"""TIFF with 8 and 16 bits, read and written with its alpha, profile and resolution."""
+"""TIFF with 8 and 16 bits read with its alpha, profile and resolution."""
 
 from __future__ import annotations
 
-import io
+import os
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from . import exif
+from . import exif, iptc
 from .opening import open_with_pillow, opencv_to_rgb, read_dpi, refuse_huge, samples_of
 from .picture import ImageFileError, Metadata
 
@@ -19,26 +20,41 @@ XMP_TAG, ICC_TAG = 700, 34675
 RESOLUTION_TAGS, RESOLUTION_UNIT_TAG = (282, 283), 296
 
 
-def decode_tiff(data: bytes) -> tuple[np.ndarray, Metadata, int]:
+def decode_tiff(file: BinaryIO, read_all: Callable[[], bytes]) -> tuple[np.ndarray, Metadata, int]:
     """uint8 or uint16 samples (H,W,C) as stored, C = 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA; metadata; orientation 1…8.
 
-    tifffile shows the raw samples. Compressions that it has no codec for go through Pillow (8 bit) or OpenCV (16 bit).
+    tifffile shows the raw samples. Compressions that it has no codec for go through Pillow (8 bit) or OpenCV (16 bit),
+    which turn some pictures upright and others not: they get the file with its orientation set to 1.
+
+    Args:
+        file: the TIFF file.
+        read_all: gives its bytes, called only where a library needs them as one block.
 
     Raises:
         ImageFileError: samples that are not 8 or 16 bit, or a layout that would be misread.
     """
-    tifffile = _tifffile()
-    with tifffile.TiffFile(io.BytesIO(data)) as file:
-        page: Any = file.pages[0]
+    tifffile = load_tifffile()
+    file.seek(0)
+    with tifffile.TiffFile(file) as container:
+        page: Any = container.pages[0]
         refuse_huge(page.imagewidth, page.imagelength)
-        _check_complete(page, len(data))
-        meta = _metadata(page, len(file.pages))
+        _check_complete(page, file.seek(0, os.SEEK_END))
+        meta = _metadata(page, len(container.pages))
         orientation = _tag(page, exif.ORIENTATION)
-        samples, meta = _samples(page, data, meta)
+        samples, meta = _samples(page, lambda: _stored_upright(read_all(), page), meta)
     return samples, meta, orientation if isinstance(orientation, int) else 1
 
 
-def _samples(page: Any, data: bytes, meta: Metadata) -> tuple[np.ndarray, Metadata]:
+def _stored_upright(data: bytes, page: Any) -> bytes:
+    """The file with orientation 1, so that no library turns the pixels."""
+    tag = page.tags.get(exif.ORIENTATION)
+    if tag is None or tag.count != 1 or tag.dtype != exif.SHORT:
+        return data
+    value = (1).to_bytes(2, "little" if page.parent.byteorder == "<" else "big")
+    return data[: tag.valueoffset] + value + data[tag.valueoffset + 2 :]
+
+
+def _samples(page: Any, read_all: Callable[[], bytes], meta: Metadata) -> tuple[np.ndarray, Metadata]:
     kind, bits = page.photometric, page.bitspersample
     if not isinstance(bits, int):
         raise ImageFileError(f"expected the same number of bits in every channel, got {bits}; convert it first.")
@@ -46,7 +62,7 @@ def _samples(page: Any, data: bytes, meta: Metadata) -> tuple[np.ndarray, Metada
         if bits > 8:
             name = getattr(kind, "name", kind)
             raise ImageFileError(f"16-bit TIFF in {name} colours is not read; save it as RGB first.")
-        return _with_pillow(data, meta)
+        return _with_pillow(read_all(), meta)
     if page.dtype not in (np.uint8, np.uint16) or bits not in (8, 16):
         raise ImageFileError(f"expected 8 or 16 bits per channel, got {page.dtype} ({bits} bits); convert it first.")
     meta = replace(meta, bits=bits)
@@ -55,10 +71,10 @@ def _samples(page: Any, data: bytes, meta: Metadata) -> tuple[np.ndarray, Metada
         samples = page.asarray()
     except (KeyError, ValueError, ImportError) as error:  # a codec that is not installed
         if bits == 8:
-            return _with_pillow(data, meta)
+            return _with_pillow(read_all(), meta)
         if planes_apart:
             raise ImageFileError("16-bit TIFF with separate colour planes in this compression is not read.") from error
-        samples = _with_opencv(data)
+        samples = _with_opencv(read_all())
     if samples.ndim == 3 and planes_apart:
         samples = np.moveaxis(samples, 0, -1)
     if samples.ndim == 2:
@@ -96,9 +112,21 @@ def _metadata(page: Any, pages: int) -> Metadata:
         icc=bytes(icc) if icc else None,
         exif=exif.strip_prefix(block.tobytes()) if len(block) else None,
         xmp=xmp if isinstance(xmp, bytes) else None,
+        iptc=_iptc(page),
         dpi=dpi,
     )
     return meta.with_note(f"the file holds {pages} pictures or pages; only the first is used") if pages > 1 else meta
+
+
+def _iptc(page: Any) -> bytes | None:
+    """The IPTC records, which some writers store as bytes and others as 32-bit numbers."""
+    value = _tag(page, iptc.TIFF_TAG)
+    if isinstance(value, int):
+        value = (value,)
+    if isinstance(value, tuple) and all(isinstance(v, int) for v in value):
+        order = "little" if page.parent.byteorder == "<" else "big"
+        value = b"".join(v.to_bytes(4, order) for v in value)
+    return iptc.find_iptc(value) if isinstance(value, bytes) else None
 
 
 def _with_straight_alpha(
@@ -141,51 +169,14 @@ def _with_opencv(data: bytes) -> np.ndarray:
     return opencv_to_rgb(samples)
 
 
-def _tifffile() -> Any:
+def load_tifffile() -> Any:
+    """The package tifffile, imported where a TIFF is at hand.
+
+    Raises:
+        ImageFileError: it is not installed, or cannot be loaded.
+    """
     try:
         import tifffile
     except ImportError as error:
-        raise ImageFileError("TIFF needs the package tifffile: pip install tifffile.") from error
+        raise ImageFileError(f"TIFF needs the package tifffile ({error}): pip install tifffile.") from error
     return tifffile
-
-
-def encode_tiff(
-    samples: np.ndarray,
-    *,
-    icc: bytes | None,
-    exif_block: bytes | None,
-    xmp: bytes | None,
-    dpi: tuple[float, float] | None,
-) -> bytes:
-    """A TIFF file, deflate-compressed, of (H,W,C) uint8 or uint16, C = 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA.
-
-    Of the EXIF block only descriptive tags have a place in a TIFF page.
-    """
-    from PIL import Image
-
-    tifffile = _tifffile()
-    channels = samples.shape[2]
-    tags: list[tuple[Any, ...]] = []
-    if exif_block:
-        block = Image.Exif()
-        block.load(b"Exif\0\0" + exif_block)
-        tags = [(tag, "s", 0, block[tag], True) for tag in exif.DESCRIPTIVE_TAGS if isinstance(block.get(tag), str)]
-    if xmp:
-        tags.append((XMP_TAG, "B", len(xmp), xmp, True))
-    out = io.BytesIO()
-    tifffile.imwrite(
-        out,
-        samples if channels > 1 else samples[..., 0],
-        photometric="rgb" if channels >= 3 else "minisblack",
-        planarconfig="contig" if channels > 1 else None,
-        extrasamples=["unassalpha"] if channels in (2, 4) else None,
-        compression="zlib",
-        predictor=True,
-        iccprofile=icc,
-        resolution=dpi,
-        resolutionunit=INCH if dpi else None,
-        metadata=None,
-        software=False,
-        extratags=tags,
-    )
-    return out.getvalue()

@@ -116,19 +116,23 @@ def test_a_cpu_onnxruntime_that_hides_the_gpu_one(monkeypatch: pytest.MonkeyPatc
             return self.listed
 
     found = doctor.Findings()
-    doctor._onnxruntime(found, Runtime())
+    doctor._onnxruntime(found, Runtime(), gpu=True)
     assert found.onnxruntime["gpu_hidden"] and found.onnxruntime["mend"] == list(doctor.MEND)
     assert all("pip" in line for line in doctor.MEND) and "onnxruntime-gpu" in found.notes[0]
 
+    found = doctor.Findings()
+    doctor._onnxruntime(found, Runtime(), gpu=False)  # a fresh install without a GPU: nothing is slower for it
+    assert not found.onnxruntime["gpu_hidden"] and found.notes == []
+
     Runtime.listed = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     found = doctor.Findings()
-    doctor._onnxruntime(found, Runtime())
+    doctor._onnxruntime(found, Runtime(), gpu=True)
     assert not found.onnxruntime["gpu_hidden"] and found.notes == []
 
     Runtime.listed, _ = ["CPUExecutionProvider"], installed.pop("onnxruntime-gpu")
     found = doctor.Findings()
-    doctor._onnxruntime(found, Runtime())
-    assert not found.onnxruntime["gpu_hidden"]
+    doctor._onnxruntime(found, Runtime(), gpu=True)
+    assert not found.onnxruntime["gpu_hidden"] and "no GPU support" in found.notes[0]
 
 
 def test_the_model_of_a_run_that_names_none(one_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from gpen_pack.cli import build_parser
 from gpen_pack.cli.arguments import HelpFormatter
-from gpen_pack.jobs.errors import UsageError
-from gpen_pack.jobs.plan import Job, crop_path, plan_jobs
+from gpen_pack.cli.commands.restore import files_of
+from gpen_pack.jobs.errors import JobError
+from gpen_pack.jobs.job import PictureJob, crop_path
+from gpen_pack.jobs.plan import plan_jobs
 
 
 @pytest.fixture
@@ -25,8 +27,8 @@ def make(*names: str) -> None:
         Path(name).write_bytes(name.encode())
 
 
-def plan(*arguments: str) -> list[Job]:
-    return plan_jobs(build_parser("restore").parse_args(["restore", *arguments]))
+def plan(*arguments: str) -> list[PictureJob]:
+    return plan_jobs(files_of(build_parser("restore").parse_args(["restore", *arguments]))).jobs
 
 
 def pairs(*arguments: str) -> list[tuple[str, str]]:
@@ -64,7 +66,7 @@ def test_patterns_are_expanded_here_for_shells_that_do_not(here: Path) -> None:
 def test_several_inputs_need_a_folder_and_are_counted_once(here: Path) -> None:
     make("a.jpg", "b.jpg")
     assert pairs("a.jpg", "b.jpg", "./a.jpg", "-o", "out") == [("a.jpg", "out/a.jpg"), ("b.jpg", "out/b.jpg")]
-    with pytest.raises(UsageError, match=r"-o out\.png: expected a folder"):
+    with pytest.raises(JobError, match=r"-o out\.png: expected a folder"):
         plan("a.jpg", "b.jpg", "-o", "out.png")
 
 
@@ -74,7 +76,9 @@ def test_side_files_of_one_picture(here: Path) -> None:
         "a.b.jpg", "-o", "x.png", "--mask", "m.png", "--original-image", "o.png", "--upscaled-image", "u.png",
         "--mask-out", "mask.png", "--compare", "sheet.jpg", "--save-crops", "crops",
     )  # fmt: skip
-    assert job == Job(*map(Path, ("a.b.jpg", "x.png", "m.png", "o.png", "u.png", "mask.png", "sheet.jpg", "crops/a.b")))
+    assert job == PictureJob(
+        *map(Path, ("a.b.jpg", "x.png", "m.png", "o.png", "u.png", "mask.png", "sheet.jpg", "crops/a.b"))
+    )
     assert job.crops is not None and crop_path(job.crops, 3) == Path("crops/a.b-03.png")
 
 
@@ -123,7 +127,7 @@ def test_a_missing_partner_is_left_to_the_job(here: Path) -> None:
         (["d", "-o", "m.png"], "-o m.png: expected a folder"),
         (["missing.jpg", "-o", "x.png"], "missing.jpg: no such file"),
         (["*.webp", "-o", "x"], "no picture fits this pattern"),
-        (["empty", "-o", "x"], "no JPEG, PNG, WebP and TIFF pictures"),
+        (["empty", "-o", "x"], "no JPEG, PNG, WebP, TIFF, BMP, HEIC and AVIF pictures"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(here: Path, arguments: list[str], words: str) -> None:
@@ -131,7 +135,7 @@ def test_what_cannot_be_meant_is_refused(here: Path, arguments: list[str], words
     os.link("a.jpg", "hard.jpg")
     Path("link.jpg").symlink_to("a.jpg")
     before = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(JobError, match=words):
         plan(*arguments)
     assert {path: path.read_bytes() for path in here.rglob("*") if path.is_file()} == before
 
@@ -160,10 +164,13 @@ def test_choices_are_those_of_the_core() -> None:
 def test_defaults_are_those_of_restore_image() -> None:
     import inspect
 
-    from gpen_pack.jobs.picture_job import OPTIONS
+    from gpen_pack.cli.commands.restore import options_of
+    from gpen_pack.jobs.options import RestoreOptions
     from gpen_pack.restoration import restore_image
 
     args = build_parser("restore").parse_args(["restore", "x", "-o", "y"])
+    assert options_of(args) == RestoreOptions()
     core = inspect.signature(restore_image).parameters
-    for name in (*OPTIONS, "crop_size", "mask", "original_image", "upscaled_image"):
-        assert getattr(args, name) == core[name].default, name
+    for name, value in RestoreOptions().core().items():
+        assert value == core[name].default, name
+    assert [core[name].default for name in ("mask", "original_image", "upscaled_image")] == [None] * 3

@@ -53,8 +53,9 @@ def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
         (b"<!DOCTYPE html><html>", "web page"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (b"GIF89a" + bytes(50), "convert it first"),
-        (b"\0\0\0\x18ftypheic" + bytes(50), "HEIC"),
-        (os.urandom(99), "no picture of these kinds"),
+        (b"\0\0\0\x18ftypisom" + bytes(50), "it is a video"),
+        (b"\xff\x0a" + bytes(50), "it is a JPEG XL file"),
+        (bytes(range(1, 99)), "none of these kinds"),
     ):
         path.write_bytes(data)
         with pytest.raises(ImageFileError, match=words) as caught:
