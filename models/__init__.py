@@ -1,11 +1,11 @@
-"""What lies on disk: known files, safe reading, downloads, and loading a restorer from any of them."""
+"""Model files: the catalogue, search, download, safe reading, and loading a restorer."""
 
 from .catalogue import CATALOGUE, CatalogueEntry, entry_of_sha256, find_entry
 from .download import by_hand, download
 from .errors import DownloadError, ModelFileError, ModelNotFoundError, RestoreError
 from .files.hashing import sha256_of
 from .files.reading import read_metadata, read_state_dict
-from .inspection import ModelInfo, Verdict, inspect_model, verify_file
+from .inspection import ModelInfo, inspect_header, inspect_model
 from .loading import load_gpen
 from .restorers.restorer import Restorer
 from .search import (
@@ -18,8 +18,10 @@ from .search import (
     default_shared_folders,
     download_folder,
     find_model_files,
+    near_names,
     resolve_model,
 )
+from .verification import Verdict, verify_file
 
 __all__ = [
     "BUILTIN_LABEL",
@@ -44,8 +46,10 @@ __all__ = [
     "entry_of_sha256",
     "find_entry",
     "find_model_files",
+    "inspect_header",
     "inspect_model",
     "load_gpen",
+    "near_names",
     "read_metadata",
     "read_state_dict",
     "resolve_model",

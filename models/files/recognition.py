@@ -41,7 +41,7 @@ FOREIGN: tuple[ForeignNetwork, ...] = (
         "load it with ComfyUI's checkpoint loader, and give a GPEN-BFR file here",
     ),
     ForeignNetwork("an image VAE", (r"encoder\.conv_in\.", r"decoder\.conv_out\.")),
-    ForeignNetwork("a LoRA", (r".*lora_(?:up|down|A|B)\b",), "load it with ComfyUI's LoRA loader"),
+    ForeignNetwork("a LoRA", (r"[^.\n]*lora_(?:up|down|A|B)\b",), "load it with ComfyUI's LoRA loader"),
     ForeignNetwork(
         "a RealESRGAN or ESRGAN upscaler",
         (r"conv_first\.|model\.0\.weight", r"(?:body|RRDB_trunk)\.0\.(?:rdb|RDB)1\.|model\.1\.sub\.0\.RDB1\."),
