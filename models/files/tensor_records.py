@@ -56,11 +56,14 @@ class TensorRecord:
         """
         if not self.numel:
             return torch.empty(self.shape, dtype=self.dtype)
-        if self.start % self.dtype.itemsize:
-            flat = torch.frombuffer(data, dtype=torch.uint8, count=self.span, offset=self.start).clone()
-            flat = flat.view(self.dtype)
-        else:
+        if self.start % self.dtype.itemsize == 0:
             flat = torch.frombuffer(data, dtype=self.dtype, count=self.span // self.dtype.itemsize, offset=self.start)
+        else:
+            copied = torch.frombuffer(data, dtype=torch.uint8, count=self.span, offset=self.start).clone()
+            flat = copied.view(self.dtype)
+            if hasattr(mmap, "MADV_DONTNEED"):  # the mapped pages are of no more use and count as our memory
+                page = self.start - self.start % mmap.PAGESIZE
+                data.madvise(mmap.MADV_DONTNEED, page, self.start + self.span - page)
         return flat.as_strided(self.shape, self.stride)
 
 
