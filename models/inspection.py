@@ -75,6 +75,8 @@ def _inspect_header(path: Path, size: int, mtime_ns: int, ctime_ns: int) -> Mode
         return _info(path, file_format, config, ((key, r.dtype, r.numel) for key, r in file.tensors.items()))
     except ModelFileError as error:
         return error.what, error.remedy
+    except GraphNotUnderstoodError as error:
+        return f"its graph is not understood ({error})", "give a GPEN file"
 
 
 def inspect_model(path: Path | str) -> ModelInfo:

@@ -1,4 +1,4 @@
-"""From a path or a name to a restorer."""
+"""Loading a restorer from a path or a name."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from .search import BUILTIN_LABEL, BUILTIN_PATH, resolve_model
 _log = logging.getLogger(__name__)
 _OTHER_TASK = {
     "colorization": "colouring black-and-white portraits",
-    "inpainting": "filling holes",
-    "seg2face": "painting faces from label maps",
+    "inpainting": "inpainting",
+    "seg2face": "generating faces from label maps",
 }
 _TEMPLATES = ("gpen", "ffhq")
 
@@ -37,9 +37,9 @@ def load_gpen(
     runs_on: torch.device | str | None = None,
     onnxruntime: bool = False,
 ) -> Restorer:
-    """Load a GPEN from a .pth, .pt, .safetensors or .onnx file. What is inside decides; the name is never believed.
+    """A restorer for a .pth, .pt, .safetensors or .onnx file; the content decides what the file is, never its name.
 
-    The weights of an ONNX file are read from its graph and run as those of any other file. Where the graph is not
+    The weights of an ONNX file are read from its graph and run like those of any other file. Where the graph is not
     understood, ONNX Runtime runs it, and a warning says why.
 
     Args:
@@ -98,8 +98,8 @@ def load_gpen(
 
 
 def why_onnxruntime(path: Path, error: GraphNotUnderstoodError) -> str:
-    """The sentence for the report of a file whose weights could not be read."""
-    return f"{path.name} runs in ONNX Runtime, for its graph is not understood: {error}"
+    """The warning for an ONNX file whose weights could not be read from its graph."""
+    return f"{path.name} runs in ONNX Runtime because its graph is not understood: {error}"
 
 
 def _warn(path: Path, sizes: Sizes, found: tuple[str, ...]) -> tuple[str, ...]:
@@ -110,7 +110,7 @@ def _warn(path: Path, sizes: Sizes, found: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def size_contradiction(path: Path, config: Sizes) -> str:
-    """Where the size in a file's name is not that of its weights; empty where they agree or the name says none."""
+    """How the size in a file's name contradicts its weights; empty where it does not or the name has none."""
     promised = {int(number) for number in re.findall(r"(?<!\d)(256|512|1024|2048)(?!\d)", path.stem)}
     if not promised or promised & {config.in_size, config.out_size}:
         return ""
@@ -119,7 +119,7 @@ def size_contradiction(path: Path, config: Sizes) -> str:
 
 
 def name_warnings(path: Path, config: Sizes) -> tuple[str, ...]:
-    """Where a file's name promises something else than its weights hold."""
+    """Warnings about a file's name that does not fit its weights or its purpose."""
     contradiction = size_contradiction(path, config)
     warnings = [f"{path.name}: {contradiction}; it is used as such"] if contradiction else []
     for kind, task in _OTHER_TASK.items():

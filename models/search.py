@@ -28,7 +28,7 @@ class ModelFile:
 
 
 def default_folders() -> tuple[Path, ...]:
-    """Our own models folder, and `models/gpen` of the ComfyUI that this pack is installed in, if it is."""
+    """Our own models folder, then `models/gpen` of the ComfyUI that this pack is installed in, if any."""
     models = _comfyui_models()
     return (OWN_FOLDER,) if models is None else (OWN_FOLDER, models / "gpen")
 
@@ -39,13 +39,13 @@ def download_folder() -> Path:
 
 
 def default_shared_folders() -> tuple[Path, ...]:
-    """Folders of others beside ours: ReActor's `models/facerestore_models`, where only GPEN's files concern us."""
+    """Folders of other packs: ReActor's `models/facerestore_models`, of which only GPEN's files are used."""
     models = _comfyui_models()
     return () if models is None else (models / "facerestore_models",)
 
 
 def _comfyui_models() -> Path | None:
-    """`models` of the ComfyUI around this pack; a pack that is linked into it counts, too."""
+    """`models` of the ComfyUI around this pack, also where the pack is linked into it."""
     for own in (OWN_FOLDER, Path(__file__).absolute().parent):
         custom_nodes = own.parent.parent
         if custom_nodes.name == "custom_nodes":
@@ -56,7 +56,7 @@ def _comfyui_models() -> Path | None:
 def find_model_files(
     folders: Sequence[Path | str] | None = None, shared_folders: Sequence[Path | str] = ()
 ) -> list[ModelFile]:
-    """All files with a model's extension, by name; nothing is opened, so they may turn out to be something else.
+    """All files with a model's extension, by name; nothing is opened, so some may be no models.
 
     Args:
         folders: folders for GPEN models, searched with their subfolders; None: `default_folders()`.
