@@ -6,6 +6,7 @@ installs what requirements.txt names into it, and runs there. The same line on L
 
     python run.py demo           restores the face in a photo that comes with the packages; writes a before/after sheet
     python run.py test [...]     runs the tests; arguments go to pytest
+    python run.py test --oldest  runs the fast tests with the oldest packages that requirements.txt allows
     python run.py restore ...    and models, doctor: the command line, in the same environment
 """
 
@@ -26,6 +27,11 @@ OLDEST, NEWEST = (3, 10), (3, 13)
 TORCH = "torch==2.13.0"  # the version that was tested; where it cannot be had, what requirements.txt allows is taken
 ROOT = Path(__file__).resolve().parent
 ENVIRONMENT = ROOT / ".venv"
+OLDEST_ENVIRONMENT = ROOT / ".venv-oldest"
+# 0.7.3 is what ReActor's users have, and comes as source that needs a compiler and a numpy of its time
+OLDEST_INSTEAD = {"insightface": "insightface==2.0"}
+OLDEST_TEST_TOOLS = ["pytest==8.0.0", "hypothesis==6.100.0"]
+OLDEST_TESTS = ["-m", "not slow and not comfyui and not gpu", "--continue-on-collection-errors"]
 STAMP = "gpen-installed.txt"  # in the environment: what is installed; that it is there says that we made the folder
 COMMANDS = ("demo", "test", "restore", "models", "doctor")
 
@@ -106,6 +112,42 @@ def pip_install(environment: Path, *arguments: str) -> bool:
     return subprocess.run(command, cwd=str(ROOT)).returncode == 0
 
 
+def oldest(requirements: str) -> list[str]:
+    """The lower bounds of a requirements file, as versions to install: ``numpy>=1.24`` -> ``numpy==1.24``.
+
+    Markers stay. A package whose lower bound has no wheel is replaced by the oldest one that has.
+    """
+    pinned = []
+    for line in requirements.splitlines():
+        line = line.partition(" #")[0].strip()
+        if not line or line.startswith("#"):
+            continue
+        specifier, semicolon, marker = line.partition(";")
+        name, _, bound = specifier.partition(">=")
+        if not bound:
+            raise Stop(f"requirements.txt: {line!r} has no lower bound.")
+        pin = OLDEST_INSTEAD.get(name.strip(), f"{name.strip()}=={bound.partition(',')[0].strip()}")
+        pinned.append(f"{pin}{semicolon}{marker}")
+    return pinned
+
+
+def install_oldest(environment: Path) -> None:
+    """Install the oldest packages that requirements.txt allows, and what runs the tests, unless they are there.
+
+    Raises:
+        Stop: pip failed: the bounds contradict one another, or cannot be had for this Python.
+    """
+    stamp = environment / STAMP
+    pins = [*oldest((ROOT / "requirements.txt").read_text(encoding="utf-8")), *OLDEST_TEST_TOOLS]
+    wanted = "\n".join([platform.python_version(), *pins])
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        return
+    say(f"installing the oldest packages allowed, some GB: {', '.join(pins)}")
+    if not pip_install(environment, *pins):
+        raise Stop("pip could not install the lower bounds of requirements.txt together; its own words stand above.")
+    stamp.write_text(wanted, encoding="utf-8")
+
+
 def install(environment: Path, files: list[str]) -> None:
     """Install torch, then the requirements files, unless the stamp says that they are installed as they are now.
 
@@ -147,18 +189,26 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="ARGUMENT", help="goes on to the command")
     args = parser.parse_args(arguments)
     testing = args.command == "test"
+    environment, rest = ENVIRONMENT, args.rest
+    old = testing and "--oldest" in rest
+    if old:
+        environment, rest = OLDEST_ENVIRONMENT, [argument for argument in rest if argument != "--oldest"]
     try:
         warning = check_python(sys.version_info[:3])
         if warning:
             say(warning)
-        make(ENVIRONMENT)
-        install(ENVIRONMENT, ["requirements.txt", "requirements-dev.txt"] if testing else ["requirements.txt"])
+        make(environment)
+        if old:
+            install_oldest(environment)
+            rest = [*OLDEST_TESTS, *rest]
+        else:
+            install(environment, ["requirements.txt", "requirements-dev.txt"] if testing else ["requirements.txt"])
     except Stop as stop:
         print(f"run.py: {stop}", file=sys.stderr)
         return 1
     program = ["-m", "pytest"] if testing else [str(ROOT), args.command]
     # tests belong to the folder; pictures are named from where the user stands
-    command = [str(python_in(ENVIRONMENT)), *program, *args.rest]
+    command = [str(python_in(environment)), *program, *rest]
     return subprocess.run(command, cwd=str(ROOT) if testing else None).returncode
 
 

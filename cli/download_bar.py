@@ -1,12 +1,12 @@
-"""A progress bar over bytes, on standard error, where somebody is watching."""
+"""A progress bar over bytes, on standard error, where it is a terminal."""
 
 from __future__ import annotations
 
 import sys
-import time
+from typing import TYPE_CHECKING
 
-_WIDTH = 24
-_PERIOD = 0.1  # seconds between two drawings
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 class DownloadBar:
@@ -20,24 +20,24 @@ class DownloadBar:
     def __init__(self, label: str, *, quiet: bool = False) -> None:
         self.label = label
         self.shown = not quiet and sys.stderr.isatty()
-        self._drawn = False
-        self._last = 0.0
+        self._bar: tqdm | None = None
 
     def __call__(self, done: int, total: int | None) -> None:
-        now = time.monotonic()
-        if not self.shown or (now - self._last < _PERIOD and done != total):
+        if not self.shown:
             return
-        self._last = now
-        if total:
-            filled = _WIDTH * done // total
-            amount = f"[{'#' * filled}{'-' * (_WIDTH - filled)}] {done / 1e6:.1f} of {total / 1e6:.1f} MB"
-        else:
-            amount = f"{done / 1e6:.1f} MB"
-        print(f"\r{self.label} {amount}", end="", file=sys.stderr, flush=True)
-        self._drawn = True
+        if self._bar is None:
+            from tqdm import tqdm
+
+            # a download that goes on starts where it stopped, so that the rate is that of the network
+            self._bar = tqdm(desc=self.label, total=total, initial=done, unit="B", unit_scale=True, file=sys.stderr)
+        if total != self._bar.total or done < self._bar.n:  # another link, which starts again
+            self._bar.total = total
+            self._bar.n = done
+            self._bar.refresh()
+        self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
         """End the line."""
-        if self._drawn:
-            print(file=sys.stderr)
-            self._drawn = False
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

@@ -1,4 +1,4 @@
-"""What lies on disk: known files, safe reading, downloads, and loading a restorer from any of them."""
+"""Model files: the catalogue, search, download, safe reading, and loading a restorer."""
 
 from ..gpen_arch import CheckCancel, never_cancelled
 from .catalogue import CATALOGUE, CatalogueEntry, entry_of_sha256, find_entry
@@ -6,7 +6,7 @@ from .download import by_hand, download
 from .errors import DownloadError, ModelFileError, ModelNotFoundError, RestoreError
 from .files.hashing import sha256_of
 from .files.reading import read_metadata, read_state_dict
-from .inspection import ModelInfo, Verdict, inspect_model, verify_file
+from .inspection import ModelInfo, inspect_header, inspect_model
 from .loading import load_gpen
 from .restorers.restorer import OnNotice, Restorer
 from .search import (
@@ -19,8 +19,10 @@ from .search import (
     default_shared_folders,
     download_folder,
     find_model_files,
+    near_names,
     resolve_model,
 )
+from .verification import Verdict, verify_file
 
 __all__ = [
     "BUILTIN_LABEL",
@@ -47,8 +49,10 @@ __all__ = [
     "entry_of_sha256",
     "find_entry",
     "find_model_files",
+    "inspect_header",
     "inspect_model",
     "load_gpen",
+    "near_names",
     "never_cancelled",
     "read_metadata",
     "read_state_dict",

@@ -1,7 +1,7 @@
-"""The known files: what they are called, how they are told apart, where they come from and under which licence.
+"""The published model files: name, size, hash, origin and licence.
 
-Sizes and hashes are those of the published files; None where nobody published one. A file without a hash can be
-downloaded only where the user says so (`download(…, allow_unverified=True)`), and then it is judged by its weights.
+Sizes and hashes are None where nobody published them. A file without a hash is downloaded only where the user allows it
+(`download(…, allow_unverified=True)`), and its weights are checked instead.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class CatalogueEntry:
 
     Args:
         name: what to type after `models download`; unique.
-        filename: what it is called on disk.
+        filename: its name on disk.
         licence: the terms of the weights, shown before a download.
         origin: who published it where.
         urls: direct links, the preferred one first.
@@ -48,7 +48,7 @@ class CatalogueEntry:
         in_size, out_size: sides of the network's input and output in pixels; 0 for a detector.
         kind: what the network does.
         template: the alignment that the network expects.
-        note: one more thing worth knowing.
+        note: a remark for the user.
     """
 
     name: str
@@ -108,15 +108,15 @@ CATALOGUE: tuple[CatalogueEntry, ...] = (
     _gpen("gpen_bfr_256.onnx", 256, 75_792_988, "bad8bf0426873828df2dbf4e3b3d9ababba9da7965b8b72426569486f7ae5c25",
           "facefusion/models-3.0.0 on Hugging Face", *(base + "gpen_bfr_256.onnx" for base in _FACEFUSION)),
     _gpen("GPEN-Colorization-1024.pth", 1024, None, None, _AUTHORS, _OSS + "GPEN-Colorization-1024.pth",
-          kind="colorization", note="colours black-and-white portraits; the same network, other weights"),
+          kind="colorization", note="colours black-and-white portraits; the same network with other weights"),
     _gpen("GPEN-Inpainting-1024.pth", 1024, None, None, _AUTHORS, _OSS + "GPEN-Inpainting-1024.pth",
-          kind="inpainting", note="fills holes; the same network, other weights"),
+          kind="inpainting", note="inpaints missing regions; the same network with other weights"),
     _gpen("GPEN-Seg2face-512.pth", 512, None, None, _AUTHORS, _OSS + "GPEN-Seg2face-512.pth",
-          kind="seg2face", note="paints faces from label maps; the same network, other weights"),
+          kind="seg2face", note="generates faces from label maps; the same network with other weights"),
     _gpen("GPEN-BFR-512-D.pth", 512, None, None, _AUTHORS, _OSS + "GPEN-BFR-512-D.pth",
-          kind="discriminator", note="for training only; no use here"),
+          kind="discriminator", note="needed for training only; not loadable"),
     _gpen("GPEN-BFR-256-D.pth", 256, None, None, _AUTHORS, _OSS + "GPEN-BFR-256-D.pth",
-          kind="discriminator", note="for training only; no use here"),
+          kind="discriminator", note="needed for training only; not loadable"),
     CatalogueEntry(
         "face_detection_yunet_2026may.onnx", "face_detection_yunet_2026may.onnx", YUNET_LICENCE, "OpenCV Zoo on GitHub",
         ("https://media.githubusercontent.com/media/opencv/opencv_zoo/main/" + _ZOO,
@@ -144,10 +144,10 @@ def find_entry(name: str) -> CatalogueEntry | None:
 
 
 def entry_of_sha256(sha256: str) -> CatalogueEntry | None:
-    """The entry whose published hash this is."""
+    """The entry with this published hash."""
     return next((entry for entry in CATALOGUE if entry.sha256 == sha256), None)
 
 
 def entry_of_bytes(size: int) -> CatalogueEntry | None:
-    """The entry of exactly this size: a good guess without reading 285 MB, never a proof."""
+    """The entry of exactly this size in bytes: a guess that reads nothing, not a proof."""
     return next((entry for entry in CATALOGUE if entry.bytes == size), None)

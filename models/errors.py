@@ -1,9 +1,14 @@
-"""What can go wrong with a model, in one sentence each: which file, what it is, what to do next."""
+"""Errors of model files, one sentence each: which file, what is wrong with it, what to do next."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+
+
+def _one_line(text: str) -> str:
+    """The text with control characters escaped: names of tensors and files may hold any."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
 class ModelFileError(ValueError):
@@ -19,16 +24,16 @@ class ModelFileError(ValueError):
         self.path = Path(path)
         self.what = what
         self.remedy = remedy
-        super().__init__(f"{path}: {what}" + (f"; {remedy}" if remedy else "") + ".")
+        super().__init__(_one_line(f"{path}: {what}" + (f"; {remedy}" if remedy else "") + "."))
 
 
 class ModelNotFoundError(ModelFileError):
-    """No such file, and no such name in any of the folders.
+    """There is no such file, and no such name in any of the folders.
 
     Args:
         wanted: the path or name that was asked for.
         folders: where it was looked for.
-        near: names that come close, or all that is there.
+        near: similar names, or all that is there.
         remedy: how to get it.
     """
 
@@ -49,12 +54,12 @@ class ModelNotFoundError(ModelFileError):
 
 
 class GraphNotUnderstoodError(ValueError):
-    """An ONNX graph that no GPEN's weights can be read from; the message says why, and names the node."""
+    """GPEN's weights cannot be read from an ONNX graph; the message says why and names the node."""
 
 
 class RestoreError(RuntimeError):
-    """The network ran and its output cannot be used (it is not finite)."""
+    """The network's output is not finite."""
 
 
 class DownloadError(OSError):
-    """A download did not come to its end; the message says how to fetch the file by hand."""
+    """A download failed; the message says how to fetch the file by hand."""

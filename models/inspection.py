@@ -1,16 +1,20 @@
-"""What a file really is, whatever it is called: for `models verify`, for `doctor`, and after a download."""
+"""What a model file holds, whatever it is called: from its header alone, or with every weight looked at."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-from .catalogue import CatalogueEntry, entry_of_sha256, find_entry
-from .errors import GraphNotUnderstoodError, ModelFileError, ModelNotFoundError
-from .files.formats import ModelFormat, sniff_format
-from .files.hashing import sha256_of
-from .loading import name_warnings, read_gpen, size_contradiction, why_onnxruntime
+import torch
+
+from ..gpen_arch import GPENConfig
+from .errors import GraphNotUnderstoodError, ModelFileError
+from .files.formats import Format, sniff, unreadable
+from .gpen_weights import open_gpen, read_gpen_file
+from .loading import name_warnings, why_onnxruntime
 from .onnx.graph import read_onnx_graph
 from .onnx.recognition import onnx_sizes
 from .onnx.weights import RecoveredWeights
@@ -23,12 +27,12 @@ class ModelInfo:
     Args:
         format: "torch-zip", "torch-legacy", "safetensors" or "onnx".
         in_size, out_size: sides in pixels.
-        parameters: how many weights; None for an ONNX file whose graph is not understood.
+        parameters: how many weights; None for an ONNX file of which only the header was read or understood.
         dtype: what they are stored in.
         warnings: what is odd about the file.
     """
 
-    format: ModelFormat
+    format: Format
     in_size: int
     out_size: int
     parameters: int | None
@@ -41,84 +45,70 @@ class ModelInfo:
         return f"GPEN {sizes}{count}, {self.dtype} ({self.format})"
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """The outcome of `verify_file`.
+def inspect_header(path: Path | str) -> ModelInfo:
+    """What the header of a model file says; no weight is read, and a file that did not change is not read again.
 
-    Args:
-        path: the file.
-        sha256: its hash; empty where it could not be read.
-        entry: the catalogue's entry of that hash, if any.
-        info: what its weights say; None for a detector and for a file that is no GPEN.
-        problem: why it cannot be used; empty if it can.
-        contradiction: where name and content disagree; empty if they do not.
+    Raises:
+        ModelFileError: no GPEN by its header, or damaged there. Damage among the weights goes unnoticed.
     """
+    path = Path(path)
+    try:
+        facts = path.stat()
+    except OSError as error:
+        sniff(path)
+        raise unreadable(path, error) from error
+    # the time of the last change of permissions, too: what could not be read may be readable now
+    found = _inspect_header(path.absolute(), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+    if isinstance(found, ModelInfo):
+        return found
+    raise ModelFileError(path, *found)
 
-    path: Path
-    sha256: str
-    entry: CatalogueEntry | None
-    info: ModelInfo | None
-    problem: str = ""
-    contradiction: str = ""
 
-    @property
-    def usable(self) -> bool:
-        """Whether the file can be used, as a GPEN or as a detector."""
-        return not self.problem
+@lru_cache(maxsize=512)
+def _inspect_header(path: Path, size: int, mtime_ns: int, ctime_ns: int) -> ModelInfo | tuple[str, str]:
+    """The header, or what is wrong with it and the remedy; size and times tell one state of a file from another."""
+    try:
+        file_format = sniff(path)
+        if file_format == "onnx":
+            return _onnx_info(path, ())
+        file, config = open_gpen(path, file_format)
+        return _info(path, file_format, config, ((key, r.dtype, r.numel) for key, r in file.tensors.items()))
+    except ModelFileError as error:
+        return error.what, error.remedy
+    except GraphNotUnderstoodError as error:
+        return f"its graph is not understood ({error})", "give a GPEN file"
 
 
 def inspect_model(path: Path | str) -> ModelInfo:
-    """Read a model file as `load_gpen` would, without building the network.
+    """Read a model file whole, as `load_gpen` would, without building the network.
 
     Raises:
         ModelFileError: as `load_gpen`.
     """
     path = Path(path)
-    if not path.exists():
-        raise ModelNotFoundError(path)
-    file_format = sniff_format(path)
+    file_format = sniff(path)
     try:
-        state_dict, config = read_gpen(path)
+        file = read_gpen_file(path, file_format)
     except GraphNotUnderstoodError as error:
-        graph = read_onnx_graph(path)
-        sizes, warnings = onnx_sizes(path, graph)
-        warnings = (*name_warnings(path, sizes), why_onnxruntime(path, error), *warnings)
-        return ModelInfo(file_format, sizes.in_size, sizes.out_size, None, graph.inputs[0].dtype, warnings)
-    if isinstance(state_dict, RecoveredWeights):
-        state_dict = state_dict.stored()
-    parameters = sum(value.numel() for key, value in state_dict.items() if not key.endswith(".kernel"))
+        return _onnx_info(path, (why_onnxruntime(path, error),))
+    weights = file.weights.stored() if isinstance(file.weights, RecoveredWeights) else file.weights
+    return _info(path, file_format, file.config, ((key, w.dtype, w.numel()) for key, w in weights.items()))
+
+
+def _onnx_info(path: Path, said: tuple[str, ...]) -> ModelInfo:
+    graph = read_onnx_graph(path)
+    sizes, warnings = onnx_sizes(path, graph)
+    warnings = (*name_warnings(path, sizes), *said, *warnings)
+    return ModelInfo("onnx", sizes.in_size, sizes.out_size, None, graph.inputs[0].dtype, warnings)
+
+
+def _info(
+    path: Path, file_format: Format, config: GPENConfig, tensors: Iterable[tuple[str, torch.dtype, int]]
+) -> ModelInfo:
+    parameters = 0
     dtypes: Counter[str] = Counter()
-    for value in state_dict.values():
-        dtypes[str(value.dtype).removeprefix("torch.")] += value.numel()
-    dtype = dtypes.most_common(1)[0][0]
-    warnings = name_warnings(path, config)
-    return ModelInfo(file_format, config.in_size, config.out_size, parameters, dtype, warnings)
-
-
-def verify_file(path: Path | str) -> Verdict:
-    """Hold a file against the catalogue's hashes and look at what its weights say. Raises nothing for a bad file."""
-    path = Path(path)
-    try:
-        if not path.exists():
-            raise ModelNotFoundError(path)
-        sniff_format(path)
-        sha256 = sha256_of(path)
-    except (ModelFileError, OSError) as error:
-        return Verdict(path, "", None, None, problem=str(error))
-    entry = entry_of_sha256(sha256)
-    promised = find_entry(path.name)
-    contradiction = ""
-    if entry is not None and entry.filename.casefold() != path.name.casefold() and promised not in (None, entry):
-        contradiction = f"{path.name} has the bytes of {entry.filename}"
-    elif entry is None and promised is not None and promised.sha256 is not None:
-        contradiction = f"{path.name} is not the published file: its sha256 is not {promised.sha256}"
-    if entry is not None and entry.kind == "detector":
-        return Verdict(path, sha256, entry, None, contradiction=contradiction)
-    try:
-        info = inspect_model(path)
-    except (ModelFileError, OSError) as error:
-        return Verdict(path, sha256, entry, None, problem=str(error), contradiction=contradiction)
-    size = size_contradiction(path, info)
-    if not contradiction and size:
-        contradiction = f"{path.name}: {size}"
-    return Verdict(path, sha256, entry, info, contradiction=contradiction)
+    for key, dtype, count in tensors:
+        parameters += 0 if key.endswith(".kernel") else count
+        dtypes[str(dtype).removeprefix("torch.")] += count
+    stored = dtypes.most_common(1)[0][0]
+    return ModelInfo(file_format, config.in_size, config.out_size, parameters, stored, name_warnings(path, config))

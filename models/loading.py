@@ -1,33 +1,29 @@
-"""From a path or a name to a restorer."""
+"""Loading a restorer from a path or a name."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from ..gpen_arch import ConfigError, GPENConfig, build_engine
+from ..gpen_arch import GPENConfig, build_engine
 from .errors import GraphNotUnderstoodError, ModelFileError
-from .files.formats import sniff_format
-from .files.reading import check_finite, read_metadata, read_state_dict
-from .files.recognition import has_gpen_names, recognise_foreign
-from .onnx.graph import read_onnx_graph
-from .onnx.recognition import onnx_sizes, refuse_foreign
-from .onnx.weights import recover_gpen
+from .files.formats import sniff
+from .gpen_weights import read_gpen, read_gpen_file
+from .onnx.recognition import onnx_sizes
 from .restorers.onnx_restorer import OnnxRestorer
 from .restorers.restorer import Restorer, Sizes
 from .restorers.torch_restorer import TorchRestorer
 from .search import BUILTIN_LABEL, BUILTIN_PATH, resolve_model
 
 _log = logging.getLogger(__name__)
-_GPEN_KEY = re.compile(r"(?:ecd\d+|final_linear|generator)\.")
 _OTHER_TASK = {
     "colorization": "colouring black-and-white portraits",
-    "inpainting": "filling holes",
-    "seg2face": "painting faces from label maps",
+    "inpainting": "inpainting",
+    "seg2face": "generating faces from label maps",
 }
 _TEMPLATES = ("gpen", "ffhq")
 
@@ -41,9 +37,9 @@ def load_gpen(
     runs_on: torch.device | str | None = None,
     onnxruntime: bool = False,
 ) -> Restorer:
-    """Load a GPEN from a .pth, .pt, .safetensors or .onnx file. What is inside decides; the name is never believed.
+    """A restorer for a .pth, .pt, .safetensors or .onnx file; the content decides what the file is, never its name.
 
-    The weights of an ONNX file are read from its graph and run as those of any other file. Where the graph is not
+    The weights of an ONNX file are read from its graph and run like those of any other file. Where the graph is not
     understood, ONNX Runtime runs it, and a warning says why.
 
     Args:
@@ -65,27 +61,28 @@ def load_gpen(
     target = device if runs_on is None else torch.device(runs_on)
     path = resolve_model(path_or_name, folders)
     name = BUILTIN_LABEL if path == BUILTIN_PATH else path.stem
-    onnx = sniff_format(path) == "onnx"
-    if onnxruntime and not onnx:
+    file_format = sniff(path)
+    if onnxruntime and file_format != "onnx":
         raise ModelFileError(path, "ONNX Runtime cannot run it: it is no ONNX file", "leave ONNX Runtime out")
     wanted = dtype or torch.float32
     # a node calls this inside inference_mode, whose tensors could neither be moved nor copied by other threads
     with torch.inference_mode(False):
         found: tuple[str, ...] = ()
         try:
-            state_dict, config = read_gpen(path)
+            file = read_gpen_file(path, file_format)
+            config: Sizes = file.config
         except GraphNotUnderstoodError as error:
-            state_dict, (config, found) = None, onnx_sizes(path)
+            file, (config, found) = None, onnx_sizes(path)
             found = found if onnxruntime else (why_onnxruntime(path, error), *found)
         warnings = _warn(path, config, found)
-        if state_dict is None or onnxruntime or not isinstance(config, GPENConfig):
+        if file is None or onnxruntime or not isinstance(config, GPENConfig):
             return OnnxRestorer(path, config, target, dtype=dtype, name=name, warnings=warnings)
         if wanted not in (torch.float32, torch.float16, torch.bfloat16):
             raise ValueError(f"dtype: expected torch.float32, float16 or bfloat16, got {wanted}")
-        if onnx:
+        if file_format == "onnx":
             _log.info("%s: the graph is understood; its weights run without ONNX Runtime", path.name)
-        template = read_metadata(path).get("template", "gpen")
-        module = build_engine(state_dict, config, dtype).to(device)
+        template = file.metadata.get("template", "gpen")
+        module = build_engine(file.weights, config, dtype).to(device)
         declined = getattr(module, "declined", None)
         if declined:
             warnings += (f"{name} runs without the fast engine: {declined}",)
@@ -102,8 +99,8 @@ def load_gpen(
 
 
 def why_onnxruntime(path: Path, error: GraphNotUnderstoodError) -> str:
-    """The sentence for the report of a file whose weights could not be read."""
-    return f"{path.name} runs in ONNX Runtime, for its graph is not understood: {error}"
+    """The warning for an ONNX file whose weights could not be read from its graph."""
+    return f"{path.name} runs in ONNX Runtime because its graph is not understood: {error}"
 
 
 def _warn(path: Path, sizes: Sizes, found: tuple[str, ...]) -> tuple[str, ...]:
@@ -113,47 +110,8 @@ def _warn(path: Path, sizes: Sizes, found: tuple[str, ...]) -> tuple[str, ...]:
     return warnings
 
 
-def read_gpen(path: Path) -> tuple[Mapping[str, torch.Tensor], GPENConfig]:
-    """Read a GPEN's weights and configuration from a .pth, .pt, .safetensors or .onnx file.
-
-    Tensors that are no part of the generator (a discriminator in the same checkpoint) are left out.
-
-    Returns:
-        The published keys with tensors on the CPU in the stored dtype, perhaps views of the mapped file; the config.
-
-    Raises:
-        ModelFileError: damaged, not finite, another network (named), or not a complete GPEN (the keys are named).
-        GraphNotUnderstoodError: an ONNX file whose graph is not that of a GPEN in all of its parts.
-    """
-    if sniff_format(path) == "onnx":
-        graph = read_onnx_graph(path)
-        refuse_foreign(path, graph)
-        weights, config = recover_gpen(path, graph)
-        check_finite(path, weights.stored())
-        return weights, config
-    state_dict = read_state_dict(path)
-    foreign = recognise_foreign(state_dict)
-    if foreign is not None:
-        raise ModelFileError(path, f"it is {foreign.name}, not a GPEN model", foreign.remedy)
-    own = {key: value for key, value in state_dict.items() if _GPEN_KEY.match(key)}
-    if not has_gpen_names(own):
-        some = ", ".join(list(state_dict)[:3])
-        what = f"it holds the weights of an unknown network, not of GPEN ({len(state_dict)} tensors: {some}, …)"
-        raise ModelFileError(path, what, "give a GPEN-BFR file; `models list` shows those that are known")
-    dropped = [key for key in state_dict if key not in own]
-    if dropped:
-        _log.info("%s: left out %d tensors that are not the generator's (%s, …)", path, len(dropped), dropped[0])
-    try:
-        config = GPENConfig.from_state_dict(own)
-    except ConfigError as error:
-        remedy = "the file is damaged or of a variant unknown here: download it again"
-        raise ModelFileError(path, str(error), remedy) from error
-    check_finite(path, own)
-    return own, config
-
-
 def size_contradiction(path: Path, config: Sizes) -> str:
-    """Where the size in a file's name is not that of its weights; empty where they agree or the name says none."""
+    """How the size in a file's name contradicts its weights; empty where it does not or the name has none."""
     promised = {int(number) for number in re.findall(r"(?<!\d)(256|512|1024|2048)(?!\d)", path.stem)}
     if not promised or promised & {config.in_size, config.out_size}:
         return ""
@@ -162,7 +120,7 @@ def size_contradiction(path: Path, config: Sizes) -> str:
 
 
 def name_warnings(path: Path, config: Sizes) -> tuple[str, ...]:
-    """Where a file's name promises something else than its weights hold."""
+    """Warnings about a file's name that does not fit its weights or its purpose."""
     contradiction = size_contradiction(path, config)
     warnings = [f"{path.name}: {contradiction}; it is used as such"] if contradiction else []
     for kind, task in _OTHER_TASK.items():

@@ -1,4 +1,4 @@
-"""Where model files lie, and which one a name means. Lists folders, reads no file, creates nothing."""
+"""Where model files are searched, and which one a name means. Lists folders, reads no file, creates nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from .catalogue import CATALOGUE, find_entry
 from .errors import ModelNotFoundError
 
-EXTENSIONS = (".safetensors", ".pth", ".pt", ".onnx")  # in this order where one name fits several files
+EXTENSIONS = (".safetensors", ".pth", ".pt", ".onnx")  # preferred in this order where one name fits several files
 OWN_FOLDER = Path(__file__).resolve().parent
 BUILTIN_NAME = "builtin"
 BUILTIN_LABEL = "GPEN compact 256 (built in)"
@@ -28,7 +28,7 @@ class ModelFile:
 
 
 def default_folders() -> tuple[Path, ...]:
-    """Our own models folder, and `models/gpen` of the ComfyUI that this pack is installed in, if it is."""
+    """Our own models folder, then `models/gpen` of the ComfyUI that this pack is installed in, if any."""
     models = _comfyui_models()
     return (OWN_FOLDER,) if models is None else (OWN_FOLDER, models / "gpen")
 
@@ -39,13 +39,13 @@ def download_folder() -> Path:
 
 
 def default_shared_folders() -> tuple[Path, ...]:
-    """Folders of others beside ours: ReActor's `models/facerestore_models`, where only GPEN's files concern us."""
+    """Folders of other packs: ReActor's `models/facerestore_models`, of which only GPEN's files are used."""
     models = _comfyui_models()
     return () if models is None else (models / "facerestore_models",)
 
 
 def _comfyui_models() -> Path | None:
-    """`models` of the ComfyUI around this pack; a pack that is linked into it counts, too."""
+    """`models` of the ComfyUI around this pack, also where the pack is linked into it."""
     for own in (OWN_FOLDER, Path(__file__).absolute().parent):
         custom_nodes = own.parent.parent
         if custom_nodes.name == "custom_nodes":
@@ -56,7 +56,7 @@ def _comfyui_models() -> Path | None:
 def find_model_files(
     folders: Sequence[Path | str] | None = None, shared_folders: Sequence[Path | str] = ()
 ) -> list[ModelFile]:
-    """All files with a model's extension, by name; nothing is opened, so they may turn out to be something else.
+    """All files with a model's extension, by name; nothing is opened, so some may be no models.
 
     Args:
         folders: folders for GPEN models, searched with their subfolders; None: `default_folders()`.
@@ -134,17 +134,22 @@ def resolve_model(path_or_name: Path | str, folders: Sequence[Path | str] = ()) 
     raise _not_found(path_or_name, searched, files)
 
 
+def near_names(name: str, names: Sequence[str]) -> list[str]:
+    """Up to three names that are similar to ``name``; the first five where none is."""
+    return difflib.get_close_matches(name, names, n=3, cutoff=0.5) or list(names[:5])
+
+
 def _not_found(wanted: Path | str, searched: Sequence[Path], files: Sequence[ModelFile]) -> ModelNotFoundError:
     name = Path(str(wanted)).name
     here = [file.name for file in files]
-    near = difflib.get_close_matches(name, here, n=3, cutoff=0.5) or here[:5]
+    near = near_names(name, here)
     entry = find_entry(name)
     known = [e.name for e in CATALOGUE if e.loadable]
     if entry is not None and entry.loadable:
         remedy = f"fetch it with `models download {entry.name}`"
     else:
         close = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
-        remedy = "`models list` shows what can be had"
+        remedy = "`models list` shows the known files"
         if close:
-            remedy = f"`models download {close[0]}` fetches one of a like name"
+            remedy = f"`models download {close[0]}` fetches one of a similar name"
     return ModelNotFoundError(wanted, searched, near, remedy)

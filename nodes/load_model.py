@@ -24,7 +24,7 @@ class GPENModelLoader:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        """Widgets; the list is read from the folders at every call, without touching the network."""
+        """Widgets; the list is read from the folders at every call, the files' headers only where they changed."""
         names = model_list.model_names()
         return {
             "required": {
@@ -54,7 +54,7 @@ class GPENModelLoader:
 
     @classmethod
     def VALIDATE_INPUTS(cls, model_name: str | None = None) -> bool | str:
-        """True, or the sentence that says where to put which file. None: the name comes through a noodle."""
+        """True, or the sentence that says where to put which file. None: the name comes through a link."""
         return (model_name is not None and model_list.why_no_model(model_name)) or True
 
     @classmethod
@@ -64,8 +64,5 @@ class GPENModelLoader:
 
     def load(self, model_name: str, precision: str, device: str, cpu_fallback: bool) -> tuple[GpenModel]:
         """Read the file into a socket object."""
-        problem = model_list.why_no_model(model_name)
-        if problem:
-            raise FileNotFoundError(problem)
         path = model_list.model_path(model_name)
         return (read_model(path, precision, on_cpu=device == "cpu", cpu_fallback=cpu_fallback),)

@@ -2,72 +2,99 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from ..models import (
     BUILTIN_LABEL,
     BUILTIN_PATH,
+    ModelFile,
     ModelFileError,
-    ModelNotFoundError,
     find_entry,
     find_model_files,
-    resolve_model,
+    inspect_header,
+    near_names,
 )
 from . import host
 
+_log = logging.getLogger(__name__)
+_said: set[str] = set()  # what was logged: the page asks for the list again and again
+
 
 def model_names() -> list[str]:
-    """What the loader offers: files by name, the built-in model last, so that it is the default only where alone."""
-    files = find_model_files(host.model_folders(), host.shared_folders())
-    names = list(dict.fromkeys(file.name for file in files if not _is_detector(file.name)))
+    """What the loader offers: files that are a GPEN by their headers, the built-in model last.
+
+    So the built-in one is the default only where it is alone. Files that are no GPEN are named once in the log.
+    """
+    names = list(dict.fromkeys(file.name for file in _files() if _is_gpen(file)))
     if BUILTIN_PATH.is_file() or not names:
         names.append(BUILTIN_LABEL)
     return names
 
 
-def _is_detector(name: str) -> bool:
-    """YuNet's file may lie in models/gpen and is no GPEN; other files are decided by their weights, when loaded."""
-    entry = find_entry(Path(name).name)
-    return entry is not None and entry.kind == "detector"
+def _files() -> list[ModelFile]:
+    return find_model_files(host.model_folders(), host.shared_folders())
+
+
+def _is_gpen(file: ModelFile) -> bool:
+    entry = find_entry(file.path.name)
+    if entry is not None and entry.kind == "detector":  # where it belongs; not worth a line in the log
+        return False
+    try:
+        inspect_header(file.path)
+    except ModelFileError as error:
+        sentence = str(error)
+        if sentence not in _said:
+            _said.add(sentence)
+            _log.warning("left out of the list of GPEN models: %s", sentence)
+        return False
+    return True
 
 
 def model_path(name: str) -> Path:
-    """The file behind an entry of the list.
+    """The file behind an entry of the list. Nothing but entries of the list is opened: no path, no ``~``.
 
     Raises:
-        ModelNotFoundError: it is not there.
+        FileNotFoundError: there is no such entry; the sentence says which file goes where.
+        ModelFileError: the file is there, but its header is no GPEN's.
     """
-    for file in find_model_files(host.model_folders(), host.shared_folders()):
-        if file.name == name:
+    if name == BUILTIN_LABEL:
+        if not BUILTIN_PATH.is_file():
+            raise FileNotFoundError(
+                f"This copy of the pack lacks the built-in model, {BUILTIN_PATH}. Install the pack again."
+            )
+        return BUILTIN_PATH
+    files = _files()
+    named = [file for file in files if file.name == name]
+    for file in named:  # two folders may have a file of that name
+        if _is_gpen(file):
             return file.path
-    return resolve_model(name, host.model_folders())
+    if named:
+        inspect_header(named[0].path)
+    raise FileNotFoundError(_missing(name, near_names(name, model_names())))
 
 
 def why_no_model(name: str) -> str | None:
-    """None where there is a file behind the entry, else which file goes where, for somebody in front of ComfyUI."""
+    """None where there is a usable file behind the entry, else the sentence for the page."""
     try:
         model_path(name)
-    except ModelNotFoundError as error:
-        return _missing(name, error.near)
-    except ModelFileError as error:
+    except (FileNotFoundError, ModelFileError) as error:
         return str(error)
     return None
 
 
-def _missing(name: str, near: tuple[str, ...]) -> str:
-    if name == BUILTIN_LABEL:
-        return f"This copy of the pack lacks the built-in model, {BUILTIN_PATH}. Install the pack again."
-    sentence = f"There is no model {name}. Put the file into {host.model_folders()[0]}"
+def _missing(name: str, near: list[str]) -> str:
+    sentence = f"There is no model {name!r} in the list. Put the file into {host.model_folders()[0]}"
     entry = find_entry(Path(name).name)
     if entry is not None and entry.urls:
-        sentence += f"; it can be had at {entry.urls[0]} ({entry.licence})"
+        sentence += f"; it can be downloaded from {entry.urls[0]} ({entry.licence})"
     if near:
         sentence += f"; or choose one that is there: {', '.join(near)}"
     return sentence + ". Press R on the page afterwards, so that the list is read again."
 
 
 def file_signature(name: str) -> str:
-    """Path, size and time of the file behind an entry; the bare name where it is missing."""
+    """Path, size and time of the file behind an entry; the bare name where there is none."""
     try:
         path = model_path(name)
         facts = path.stat()

@@ -1,4 +1,4 @@
-"""`models list | download | verify`: what is known, fetching it, and what a file really is."""
+"""`models list | download | verify`: the known files, downloading them, and checking what a file is."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _EXIT_CODES = (
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Add the `models` subcommand; `run` answers it.
+    """Add the `models` subcommand, which `run` runs.
 
     Args:
         subparsers: what ``ArgumentParser.add_subparsers`` returned.
@@ -45,10 +45,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="models_command", required=True, metavar="list|download|verify")
 
-    listing = commands.add_parser("list", help="the known files, which of them are here, and what else is")
-    listing.add_argument("--folder", action="append", type=Path, default=[], help="look here, too (may be repeated)")
+    listing = commands.add_parser("list", help="list the known files, which of them are here, and other model files")
+    listing.add_argument(
+        "--folder", action="append", type=Path, default=[], help="search this folder too (may be repeated)"
+    )
     listing.add_argument("--check", action="store_true", help="hash the files that are here (reads all of them)")
-    listing.add_argument("--json", action="store_true", help="one JSON line a file")
+    listing.add_argument("--json", action="store_true", help="one JSON line per file")
 
     fetching = commands.add_parser("download", help="fetch known files", epilog=_EXIT_CODES)
     fetching.add_argument("names", nargs="+", metavar="NAME", help="a name from `models list`")
@@ -64,15 +66,15 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     fetching.add_argument("--quiet", "-q", action="store_true", help="no progress bar")
 
     checking = commands.add_parser(
-        "verify", help="hold files against the published hashes, and say what their weights are", epilog=_EXIT_CODES
+        "verify", help="compare files with the published hashes, and say what their weights are", epilog=_EXIT_CODES
     )
     checking.add_argument("files", nargs="+", metavar="FILE", type=Path)
-    checking.add_argument("--json", action="store_true", help="one JSON line a file")
+    checking.add_argument("--json", action="store_true", help="one JSON line per file")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Answer `models …`; returns the exit code."""
+    """Run `models …`; returns the exit code."""
     if args.models_command == "list":
         return _list(args)
     if args.models_command == "download":
@@ -163,7 +165,7 @@ def _download(args: argparse.Namespace) -> int:
 
 
 def _accepted(entries: list[CatalogueEntry], accepted: bool) -> bool:
-    """Show every licence once; ask, where nobody accepted on the command line and somebody is there to ask."""
+    """Show every licence once, and ask at a terminal where the command line did not accept them."""
     for licence in dict.fromkeys(entry.licence for entry in entries):
         print(licence, file=sys.stderr)
     if accepted:

@@ -130,19 +130,19 @@ def load_restorer(args: argparse.Namespace, note: Callable[[str], None]) -> Rest
         UsageError: there is none, or it cannot be used.
     """
     from ...models import ModelFileError, load_gpen
-    from ..choosing import choose_device, choose_dtype, choose_model
+    from ..choosing import choose_device, choose_dtype, load_best_model
 
     device = choose_device(args.device)
-    model = args.model
-    if model is None:
-        model, sentence = choose_model()
-        note(sentence)
-    try:
+
+    def load(model: str) -> Restorer:
         return load_gpen(model, device=device, dtype=choose_dtype(args.precision), onnxruntime=bool(args.onnxruntime))
+
+    try:
+        return load_best_model(load, note) if args.model is None else load(args.model)
     except (ModelFileError, ImportError) as error:
         raise UsageError(str(error)) from error
     except OSError as error:
-        raise UsageError(f"{error.filename or model}: cannot be read: {error.strerror or error}.") from error
+        raise UsageError(f"{error.filename or args.model}: cannot be read: {error.strerror or error}.") from error
 
 
 def _check_select(select: str) -> None:

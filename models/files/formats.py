@@ -1,24 +1,23 @@
-"""What kind of file this is, by its first bytes; its extension is never asked.
+"""What kind of file this is, by its content; the extension is not consulted.
 
-Everything here reads a few hundred bytes (an ONNX file: its top-level field headers), so that a truncated download, a
-web page or a git-lfs pointer gets its own sentence before any reader chokes on it.
+Only the first bytes are read (of an ONNX file also the headers of its top-level fields), so that a web page, a git-lfs
+pointer or a picture gets its own sentence before a reader meets it.
 """
 
 from __future__ import annotations
 
-import json
-import zipfile
+import stat
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
-from ..errors import ModelFileError
-from .pickles import refused_pickle
-from .protobuf import looks_like_onnx
+from ..errors import ModelFileError, ModelNotFoundError
+from .safetensors_files import looks_like_safetensors
+from .torch_files import LEGACY_MAGIC
 
 ModelFormat = Literal["torch-zip", "torch-legacy", "safetensors", "onnx"]
+Format = Literal["torch-zip", "torch-legacy", "safetensors", "onnx", "pickle"]
 
-_AGAIN = "download it again"
-_LEGACY_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickled magic number that torch.save wrote before 1.6
+AGAIN = "download it again"
 _OTHER_FILES: tuple[tuple[bytes, str], ...] = (
     (b"GGUF", "a GGUF file (quantised language or diffusion model)"),
     (b"\x89HDF\r\n", "a Keras or HDF5 file"),
@@ -29,47 +28,81 @@ _OTHER_FILES: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xd8\xff", "a JPEG picture"),
     (b"%PDF", "a PDF document"),
 )
+# onnx.proto, message ModelProto: ir_version, model_version; strings, graph, opsets, metadata, functions, devices
+_VARINT, _BYTES = 0, 2
+_ONNX_FIELDS = {1: _VARINT, 5: _VARINT} | dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), _BYTES)
+_GRAPH = 7
+_MOST_FIELDS = 10_000  # a model has about ten, and two per entry of its metadata
 
 
 def sniff_format(path: Path) -> ModelFormat:
-    """The format of a model file, decided by its content.
+    """The format of a model file.
 
     Raises:
-        ModelFileError: a folder, an empty or truncated file, a web page, a git-lfs pointer, an archive, a picture,
-            or anything else that is not one of the four formats.
+        ModelNotFoundError: there is no such file.
+        ModelFileError: a folder, a device, an empty file, a web page, a git-lfs pointer, an archive, a picture, a plain
+            pickle, or anything else that is not one of the four formats.
     """
-    if path.is_dir():
+    found = sniff(path)
+    if found == "pickle":
+        raise ModelFileError(path, "it is a pickle that no PyTorch wrote", "give a .pth or .safetensors file")
+    return found
+
+
+def sniff(path: Path) -> Format:
+    """As `sniff_format`, but plain pickles are a format, too: a reader says what they would run.
+
+    Raises:
+        ModelNotFoundError, ModelFileError: as `sniff_format`.
+    """
+    try:
+        facts = path.stat()
+        if stat.S_ISREG(facts.st_mode):
+            with path.open("rb") as stream:
+                return _by_content(path, stream, facts.st_size)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ModelNotFoundError(path) from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if stat.S_ISDIR(facts.st_mode):
         raise ModelFileError(path, "it is a folder, not a model file", "name one file inside of it")
-    size = path.stat().st_size
+    raise ModelFileError(path, "it is a device or a pipe, not a model file", "give a file")
+
+
+def unreadable(path: Path, error: OSError) -> ModelFileError:
+    """The sentence for a file that the system does not let us read."""
+    reason = error.strerror or type(error).__name__
+    return ModelFileError(path, f"it cannot be read ({reason})", "check its permissions and the disk")
+
+
+def _by_content(path: Path, stream: BinaryIO, size: int) -> Format:
     if size == 0:
-        raise ModelFileError(path, "the file is empty", f"the download did not run; {_AGAIN}")
-    with path.open("rb") as stream:
-        head = stream.read(2048)
+        raise ModelFileError(path, "the file is empty", f"the download did not run; {AGAIN}")
+    head = stream.read(2048)
     _refuse_text(path, head)
     for magic, kind in _OTHER_FILES:
         if head.startswith(magic):
             raise ModelFileError(path, f"it is {kind}, not a GPEN model", "give the .pth, .safetensors or .onnx file")
     if head.startswith(b"PK\x03\x04"):
-        _check_torch_zip(path)
         return "torch-zip"
-    if _is_safetensors(path, head, size):
+    if looks_like_safetensors(head):
         return "safetensors"
-    if _LEGACY_TORCH in head[:64]:
+    if LEGACY_MAGIC in head[:64]:
         return "torch-legacy"
     if head.startswith(b"\x80"):
-        raise refused_pickle(path)
+        return "pickle"
     if head[257:262] == b"ustar":
         raise ModelFileError(
             path, "it is a tar archive", "a .pth from before PyTorch 0.4 must be saved again with a newer torch.save"
         )
-    if looks_like_onnx(path):
+    if _looks_like_onnx(stream, size):
         return "onnx"
     if path.suffix.lower() == ".onnx":
-        raise ModelFileError(path, "it is not an ONNX file, whatever its name says", _AGAIN)
+        raise ModelFileError(path, "it is not an ONNX file, whatever its name says", AGAIN)
     raise ModelFileError(
         path,
         "it is neither a PyTorch, a safetensors nor an ONNX file",
-        f"{_AGAIN}, or give the .pth, .pt, .safetensors or .onnx file",
+        f"{AGAIN}, or give the .pth, .pt, .safetensors or .onnx file",
     )
 
 
@@ -85,57 +118,41 @@ def _refuse_text(path: Path, head: bytes) -> None:
         raise ModelFileError(
             path,
             "it is a web page, not a model (a link to a page, a login or an error was saved under this name)",
-            f"{_AGAIN} from the direct link",
+            f"{AGAIN} from the direct link",
         )
     if text.startswith((b'{"error', b'{"message', b'{"code')):
-        raise ModelFileError(path, "it is a server's error message saved as a file, not a model", _AGAIN)
-    if text and all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in head[:512]) and b"\0" not in head:
-        start = head[:40].decode("ascii").strip().splitlines()[:1]
-        raise ModelFileError(path, f"it is a text file (it starts with {start[0] if start else ''!r})", _AGAIN)
+        raise ModelFileError(path, "it is a server's error message saved as a file, not a model", AGAIN)
+    if text and all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in head[:512]):
+        raise ModelFileError(path, "it is a text file, not a model", AGAIN)
 
 
-def _check_torch_zip(path: Path) -> None:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise ModelFileError(path, "the file is truncated (the end of its zip archive is missing)", _AGAIN) from error
-    inner = {name.split("/", 1)[-1] for name in names}
-    if "data.pkl" not in inner:
-        listed = ", ".join(names[:3])
-        raise ModelFileError(
-            path, f"it is a zip archive without PyTorch weights (it holds {listed})", "unpack it and give a file of it"
-        )
-    if "constants.pkl" in inner and any(name.startswith("code/") for name in inner):
-        raise ModelFileError(
-            path,
-            "it is a TorchScript program, not plain weights, and programs from files are not run",
-            "save its state_dict() and give that",
-        )
+def _looks_like_onnx(stream: BinaryIO, size: int) -> bool:
+    """Whether the top-level fields are those of an ONNX model, of which the last may be cut off."""
+    seen: set[int] = set()
+    position = 0
+    for _ in range(_MOST_FIELDS):
+        if position >= size:
+            break
+        stream.seek(position)
+        head = stream.read(20)
+        tag, at = _varint(head, 0)
+        value, at = _varint(head, at)
+        number = tag >> 3
+        if _ONNX_FIELDS.get(number) != tag & 7 or at > len(head):
+            return False
+        seen.add(number)
+        position += at + (value if tag & 7 == _BYTES else 0)
+    return _GRAPH in seen
 
 
-def _is_safetensors(path: Path, head: bytes, size: int) -> bool:
-    """Whether it is a safetensors file: 8 bytes of header length (little endian), then JSON."""
-    if len(head) < 10 or head[8:9] != b"{":
-        return False
-    length = int.from_bytes(head[:8], "little")
-    if length > 100_000_000:  # the format's own limit
-        return False
-    if 8 + length > size:
-        raise ModelFileError(path, "the file is truncated (its safetensors header is cut off)", _AGAIN)
-    with path.open("rb") as stream:
-        stream.seek(8)
-        raw = stream.read(length)
-    try:
-        header = json.loads(raw)
-    except ValueError:
-        return False
-    entries = [entry for entry in header.values() if isinstance(entry, dict)]
-    try:
-        ends = [int(entry["data_offsets"][1]) for entry in entries if "data_offsets" in entry]
-    except (TypeError, ValueError, IndexError, KeyError) as error:
-        raise ModelFileError(path, "its safetensors header is damaged (data_offsets)", _AGAIN) from error
-    expected = 8 + length + max(ends, default=0)
-    if size < expected:
-        raise ModelFileError(path, f"the file is truncated ({size:,} of {expected:,} bytes)", _AGAIN)
-    return True
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """A protobuf number and the position behind it; a position beyond the end where there is none."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(data):
+            break
+        value |= (data[at] & 0x7F) << shift
+        at += 1
+        if not data[at - 1] & 0x80:
+            return value, at
+    return 0, len(data) + 1

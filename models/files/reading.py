@@ -1,113 +1,138 @@
-"""Safe reading of weight files: no code from a file is ever run, and what cannot be read is said in one sentence."""
+"""Weight files of any format: opened once, described by their headers, and mapped when the weights are asked for.
+
+No code from a file is ever run, on any version of PyTorch: `pickle_machine` reads pickles without calling anything.
+What reading may allocate is bounded before it is allocated, and whatever is wrong with a file is a `ModelFileError`.
+"""
 
 from __future__ import annotations
 
-import pickle
+import mmap
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from ..errors import ModelFileError, ModelNotFoundError
-from .formats import ModelFormat, sniff_format
-from .pickles import refused_pickle
-from .unwrapping import flatten, unwrap
+from ..errors import ModelFileError
+from .formats import AGAIN, Format, sniff, unreadable
+from .safetensors_files import read_safetensors
+from .tensor_records import DamagedError, TensorRecord
+from .torch_files import read_torch_legacy, read_torch_zip, refused_pickle
+from .unwrapping import unwrap
 
-_AGAIN = "download it again"
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A weight file whose header has been read.
+
+    Args:
+        path, format: of the file.
+        tensors: where its tensors lie, wrappers (`g_ema`, `params`, `module.`, …) taken off.
+        metadata: the free text fields of a safetensors file; empty for other formats.
+        data: the mapped file.
+    """
+
+    path: Path
+    format: Format
+    tensors: Mapping[str, TensorRecord]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    data: mmap.mmap | None = None
+
+    def read(self) -> dict[str, torch.Tensor]:
+        """The tensors on the CPU in the stored dtype, views of the mapped file where it aligns them."""
+        assert self.data is not None
+        return {name: record.read(self.data) for name, record in self.tensors.items()}
+
+    def empty(self) -> dict[str, torch.Tensor]:
+        """Meta tensors of the same shapes and dtypes: nothing of the weights is read."""
+        return {name: record.empty() for name, record in self.tensors.items()}
 
 
-def read_state_dict(path: Path | str) -> dict[str, torch.Tensor]:
-    """Read the weights of any network from a .pth, .pt or .safetensors file; the content decides, not the extension.
+def open_weights(path: Path | str, file_format: Format | None = None) -> WeightFile:
+    """Open a .pth, .pt or .safetensors file of any network and read its header; the content decides what it is.
 
-    Pickles are read with ``weights_only`` alone, so one that would run code is refused, not run. Wrappers are taken
-    off (`g_ema`, preferred over `g`, `params_ema`, `params`, `state_dict`, `module.`, nested in any way).
-
-    Returns:
-        Tensors on the CPU in the stored dtype; they may be views of the mapped file: copy what is to outlive it.
+    Args:
+        path: the file.
+        file_format: what `sniff` said of it; None: it is asked.
 
     Raises:
         ModelNotFoundError: there is no such file.
         ModelFileError: the file is damaged, is no weight file, is an ONNX file, or would run code.
     """
     path = Path(path)
-    if not path.exists():
-        raise ModelNotFoundError(path)
-    file_format = sniff_format(path)
+    file_format = file_format or sniff(path)
     if file_format == "onnx":
         raise ModelFileError(path, "it is an ONNX graph, not a state dict", "load it with load_gpen")
+    try:
+        with path.open("rb") as stream:
+            # private: a write into a view never reaches the file
+            data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+        return _described(path, file_format, data)
+    except DamagedError as error:
+        raise ModelFileError(path, f"the file is truncated or damaged ({error})", AGAIN) from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _described(path: Path, file_format: Format, data: mmap.mmap) -> WeightFile:
+    metadata: dict[str, str] = {}
     if file_format == "safetensors":
-        flat = _read_safetensors(path)
+        tensors, metadata = read_safetensors(data)
+    elif file_format == "torch-zip":
+        tensors = read_torch_zip(path, data)
+    elif file_format == "torch-legacy":
+        tensors = read_torch_legacy(path, data)
     else:
-        flat = flatten(_read_torch(path, file_format))
-    if not flat:
+        raise refused_pickle(path, data)
+    if not tensors:
         raise ModelFileError(path, "it holds no tensors", "give a file with the network's weights")
-    return unwrap(flat)
+    tensors = unwrap(tensors)
+    total = sum(record.nbytes for record in tensors.values())
+    if total > 2 * len(data):
+        raise DamagedError(f"its tensors overlap: they take {total:,} bytes, the file has {len(data):,}")
+    return WeightFile(path, file_format, tensors, metadata, data)
+
+
+def read_state_dict(path: Path | str) -> dict[str, torch.Tensor]:
+    """The weights of any network from a .pth, .pt or .safetensors file.
+
+    Wrappers are taken off: `g_ema` (preferred over `g`), `params_ema`, `params`, `state_dict`, `module.`, nested in any
+    way.
+
+    Returns:
+        Tensors on the CPU in the stored dtype; they may be views of the mapped file: copy what is to outlive it.
+
+    Raises:
+        ModelNotFoundError, ModelFileError: as `open_weights`.
+    """
+    return open_weights(path).read()
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The free text fields of a safetensors file (license, template, …); empty for every other format."""
-    if sniff_format(path) != "safetensors":
-        return {}
-    with _safetensors(path).safe_open(str(path), framework="pt") as file:
-        return dict(file.metadata() or {})
-
-
-def check_finite(path: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
-    """Refuse weights that are not numbers.
-
-    A sum is not finite if any term is not: one pass a tensor, and the exact look only where the sum overflowed.
+    """The free text fields of a safetensors file (license, template, …); empty for every other format.
 
     Raises:
-        ModelFileError: a tensor holds NaN or infinity, or no floating-point numbers; it is named.
+        ModelNotFoundError, ModelFileError: as `open_weights`.
+    """
+    file_format = sniff(path)
+    return dict(open_weights(path, file_format).metadata) if file_format == "safetensors" else {}
+
+
+def check_weights_finite(path: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
+    """Refuse weights that are NaN, infinite or no floating-point numbers.
+
+    A sum is not finite if any term is not: one pass per tensor, and the exact count only where the sum overflowed.
+
+    Raises:
+        ModelFileError: the tensor is named.
     """
     for key, tensor in state_dict.items():
         if not tensor.is_floating_point():
-            what = f"{key} holds {_name(tensor.dtype)} where floating-point weights belong"
+            what = f"{key} holds {str(tensor.dtype).removeprefix('torch.')} where floating-point weights belong"
             raise ModelFileError(path, what, "give the unquantised file")
         wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
         if not torch.isfinite(tensor.sum(dtype=wide)):
             bad = tensor.numel() - int(torch.isfinite(tensor.to(wide)).sum())
             if bad:
-                raise ModelFileError(
-                    path,
-                    f"{key} holds {bad:,} of {tensor.numel():,} weights that are NaN or infinite",
-                    f"the file is damaged or its training diverged; {_AGAIN}",
-                )
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
-def _read_torch(path: Path, file_format: ModelFormat) -> object:
-    try:
-        # a memory map reads nothing twice; files from before PyTorch 1.6 cannot be mapped
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=file_format == "torch-zip")
-    except pickle.UnpicklingError as error:
-        raise refused_pickle(path) from error
-    except (EOFError, RuntimeError, ValueError, OSError, KeyError, IndexError, AttributeError, TypeError) as error:
-        raise ModelFileError(path, f"the file is truncated or damaged ({_first_line(error)})", _AGAIN) from error
-
-
-def _safetensors(path: Path) -> Any:  # the module; Any because its stubs lack safe_open's context manager
-    try:
-        import safetensors
-        import safetensors.torch
-    except ImportError as error:
-        raise ModelFileError(
-            path, "reading it needs the package safetensors, which is missing", "run `pip install safetensors`"
-        ) from error
-    return safetensors
-
-
-def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    package = _safetensors(path)
-    try:
-        return package.torch.load_file(str(path), device="cpu")
-    except (package.SafetensorError, OSError, ValueError, KeyError) as error:
-        raise ModelFileError(path, f"the file is truncated or damaged ({_first_line(error)})", _AGAIN) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160].rstrip(".")
+                what = f"{key} holds {bad:,} of {tensor.numel():,} weights that are NaN or infinite"
+                raise ModelFileError(path, what, f"the file is damaged or its training diverged; {AGAIN}")

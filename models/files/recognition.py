@@ -1,4 +1,4 @@
-"""Which network a checkpoint is, by the names of its tensors; GPEN or one of those that people take for it."""
+"""Which network a checkpoint holds, by the names of its tensors: GPEN or one that is often mistaken for it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_OTHER_TOOL = "use it in the node or program made for it, and give a GPEN-BFR file here"
-_UPSCALER = "it enlarges pictures: use it in ComfyUI's Upscale Image (using Model), and give a GPEN-BFR file here"
+_OTHER_TOOL = "use it in the node or program it was made for, and give a GPEN-BFR file here"
+_UPSCALER = "it upscales images: use it in ComfyUI's Upscale Image (using Model), and give a GPEN-BFR file here"
 
-# keys that every GPEN has and no other network; a name is looked for behind any wrapper's prefix
+# keys that every GPEN has and no other network, behind any wrapper's prefix
 GPEN_ANCHORS = ("generator.input.input", "ecd0.0.0.weight", "generator.conv1.conv.weight", "generator.style.1.weight")
 _GPEN_NAMES = r"generator\.(?:input\.input|conv1\.conv|convs\.0\.|to_rgbs\.0\.)|ecd0\.0\.0|ecd1\.0\.1"
 
@@ -19,7 +19,7 @@ class ForeignNetwork:
     """A network that is not GPEN's generator.
 
     Args:
-        name: what to call it, with its article.
+        name: its name, with an article.
         patterns: regular expressions, each of which must match the start of some name (behind any prefix).
         remedy: what to do with it.
     """
@@ -29,7 +29,7 @@ class ForeignNetwork:
     remedy: str = _OTHER_TOOL
 
 
-# the order matters: what is wrapped around another network comes first
+# in this order: a network that contains another one comes before it
 FOREIGN: tuple[ForeignNetwork, ...] = (
     ForeignNetwork("a GFPGAN checkpoint", (r"stylegan_decoder",)),
     ForeignNetwork("a CodeFormer checkpoint", (r"position_emb\b", r"ft_layers\.0\.")),
@@ -41,7 +41,7 @@ FOREIGN: tuple[ForeignNetwork, ...] = (
         "load it with ComfyUI's checkpoint loader, and give a GPEN-BFR file here",
     ),
     ForeignNetwork("an image VAE", (r"encoder\.conv_in\.", r"decoder\.conv_out\.")),
-    ForeignNetwork("a LoRA", (r".*lora_(?:up|down|A|B)\b",), "load it with ComfyUI's LoRA loader"),
+    ForeignNetwork("a LoRA", (r"[^.\n]*lora_(?:up|down|A|B)\b",), "load it with ComfyUI's LoRA loader"),
     ForeignNetwork(
         "a RealESRGAN or ESRGAN upscaler",
         (r"conv_first\.|model\.0\.weight", r"(?:body|RRDB_trunk)\.0\.(?:rdb|RDB)1\.|model\.1\.sub\.0\.RDB1\."),
@@ -68,7 +68,7 @@ FOREIGN: tuple[ForeignNetwork, ...] = (
 
 
 def has_gpen_names(names: Iterable[str]) -> bool:
-    """Whether names that only GPEN's generator has are among them."""
+    """Whether some of the names belong to GPEN's generator alone."""
     return _contains("\n".join(names), _GPEN_NAMES)
 
 

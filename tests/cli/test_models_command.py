@@ -202,4 +202,4 @@ def test_the_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture)
     bar = DownloadBar("thing")
     bar(10_000_000, 10_000_000)
     bar.close()
-    assert "10.0 of 10.0 MB" in capsys.readouterr().err
+    assert "10.0M/10.0M" in capsys.readouterr().err

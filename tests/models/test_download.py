@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,6 +30,9 @@ class Server:
     break_after: int | None = None  # bytes of a response before the connection is cut, once
     status: dict[str, int] = field(default_factory=dict)
     no_length: bool = False
+    content_range: str | None = None  # of partial answers; None: the right one, empty: none
+    refuse_ranges: bool = False  # 416 without a word why
+    slow: float = 0  # seconds before each of sixteen parts of the body
     requests: list[tuple[str, str | None]] = field(default_factory=list)
 
 
@@ -44,21 +50,30 @@ def server() -> Iterator[Server]:
                 self.send_error(status or 404)
                 return
             start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and state.ranges else 0
+            if start and state.refuse_ranges:
+                self.send_error(416)
+                return
             if start >= len(content) and start:
                 self.send_response(416)
                 self.send_header("Content-Range", f"bytes */{len(content)}")
                 self.end_headers()
                 return
             self.send_response(206 if start else 200)
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            if start and state.content_range != "":
+                right = f"bytes {start}-{len(content) - 1}/{len(content)}"
+                self.send_header("Content-Range", state.content_range or right)
             if not state.no_length:
                 self.send_header("Content-Length", str(len(content) - start))
             self.end_headers()
             body = content[start:]
             if state.break_after is not None:
                 body, state.break_after = body[: state.break_after], None
-            self.wfile.write(body)
+            step = max(1, len(body) // 16)
+            for place in range(0, len(body), step) if state.slow else ():
+                time.sleep(state.slow)
+                self.wfile.write(body[place : place + step])
+            if not state.slow:
+                self.wfile.write(body)
 
         def log_message(self, *args: object) -> None:
             pass
@@ -294,3 +309,134 @@ def test_without_size_or_hash_a_complete_part_is_known_by_the_servers_word(
     (tmp_path / "GPEN.pth.part").write_bytes(weights)
     assert download(entry, tmp_path, allow_unverified=True, retry_wait=0).read_bytes() == weights
     assert server.requests == [("/a", f"bytes={len(weights)}-")]
+
+
+# ---------------------------------------------------------------- several downloads at once, and odd servers
+
+
+def test_two_downloads_at_once(server: Server, tmp_path: Path) -> None:
+    """One fetches, the others wait for it; nobody sees a half file under its name."""
+    server.files["/a"] = CONTENT
+    server.slow = 0.02
+    entry = entry_for(server, "/a")
+    results: list[object] = []
+
+    def run() -> None:
+        try:
+            results.append(download(entry, tmp_path).read_bytes() == CONTENT)
+        except BaseException as error:
+            results.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [True] * 4
+    assert len(server.requests) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["thing.bin"]
+
+
+def test_two_processes_at_once(server: Server, tmp_path: Path, root: Path) -> None:
+    server.files["/a"] = CONTENT
+    server.slow = 0.02
+    program = f"""
+import importlib.machinery, importlib.util, sys
+spec = importlib.machinery.ModuleSpec("p", None, is_package=True)
+spec.submodule_search_locations = [{str(root)!r}]
+sys.modules["p"] = importlib.util.module_from_spec(spec)
+from p.models import CatalogueEntry, download
+download(CatalogueEntry{tuple(entry_for(server, "/a").__dict__.values())!r}, {str(tmp_path)!r})
+"""
+    processes = [subprocess.Popen([sys.executable, "-B", "-c", program]) for _ in range(2)]
+    assert [process.wait(120) for process in processes] == [0, 0]
+    assert (tmp_path / "thing.bin").read_bytes() == CONTENT
+    assert len(server.requests) == 1, "the second waited, or found it done"
+    assert [path.name for path in tmp_path.iterdir()] == ["thing.bin"]
+
+
+def test_a_download_that_was_killed_leaves_no_lock(server: Server, tmp_path: Path) -> None:
+    server.files["/a"] = CONTENT
+    (tmp_path / "thing.bin.part").write_bytes(CONTENT[:1000])
+    (tmp_path / "thing.bin.part.lock").touch()
+    assert download(entry_for(server, "/a"), tmp_path).read_bytes() == CONTENT
+    assert [path.name for path in tmp_path.iterdir()] == ["thing.bin"]
+
+
+def test_a_file_system_without_locks(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gpen_pack.models import download_lock
+
+    def refuse(descriptor: int) -> bool:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(download_lock, "_try_lock", refuse)
+    server.files["/a"] = CONTENT
+    assert download(entry_for(server, "/a"), tmp_path).read_bytes() == CONTENT
+    assert {path.name for path in tmp_path.iterdir()} <= {"thing.bin", "thing.bin.part.lock"}
+
+
+@pytest.mark.parametrize("have", [700_000, len(CONTENT)], ids=["half", "whole"])
+def test_a_wrong_part_is_replaced(server: Server, tmp_path: Path, have: int) -> None:
+    server.files["/a"] = CONTENT
+    (tmp_path / "thing.bin.part").write_bytes(b"?" * have)
+    assert download(entry_for(server, "/a"), tmp_path, retry_wait=0).read_bytes() == CONTENT
+    assert server.requests[-1] == ("/a", None)
+
+
+@pytest.mark.parametrize("answer", ["", "bytes 0-5/6", "bytes 5-9/1048576", "nonsense"])
+def test_a_partial_answer_without_the_right_range(server: Server, tmp_path: Path, answer: str) -> None:
+    """Then all of it is asked for, without a range."""
+    server.files["/a"] = CONTENT
+    server.content_range = answer
+    (tmp_path / "thing.bin.part").write_bytes(CONTENT[:1000])
+    assert download(entry_for(server, "/a"), tmp_path, retry_wait=0).read_bytes() == CONTENT
+    assert server.requests == [("/a", "bytes=1000-"), ("/a", None)]
+
+
+def test_a_range_that_is_refused_without_a_reason(server: Server, tmp_path: Path) -> None:
+    server.files["/a"] = CONTENT
+    server.refuse_ranges = True
+    (tmp_path / "thing.bin.part").write_bytes(CONTENT[:1000])
+    assert download(entry_for(server, "/a"), tmp_path, retry_wait=0).read_bytes() == CONTENT
+    assert server.requests == [("/a", "bytes=1000-"), ("/a", None)]
+
+
+def test_an_unknown_size_is_bounded(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gpen_pack.models import download_transfer
+
+    monkeypatch.setattr(download_transfer, "_MOST_BYTES", 500_000)
+    server.files["/a"] = CONTENT
+    entry = replace(entry_for(server, "/a"), bytes=None)
+    for server.no_length in (False, True):
+        with pytest.raises(DownloadError, match=r"1,048,576 bytes, more than any|more than the file's 500,000"):
+            download(entry, tmp_path, retry_wait=0)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_is_not_tried_again(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.files["/a"] = CONTENT
+    real = Path.open
+
+    class Full:
+        def __init__(self, stream: object) -> None:
+            self.stream = stream
+
+        def __enter__(self) -> Full:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.stream.close()  # type: ignore[attr-defined]
+
+        def write(self, block: bytes) -> None:
+            raise OSError(28, "No space left on device")
+
+    def open_full(path: Path, mode: str = "r", *args: object, **kwargs: object) -> object:
+        stream = real(path, mode, *args, **kwargs)  # type: ignore[call-overload]
+        return Full(stream) if path.suffix == ".part" and mode[0] in "aw" else stream
+
+    monkeypatch.setattr(Path, "open", open_full)
+    with pytest.raises(DownloadError, match=r"thing\.bin\.part cannot be written \(No space left"):
+        download(entry_for(server, "/a"), tmp_path, retry_wait=0)
+    assert len(server.requests) == 1

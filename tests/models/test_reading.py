@@ -294,3 +294,41 @@ def test_a_safetensors_header_of_the_wrong_form_is_damage(tmp_path: Path) -> Non
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
     with pytest.raises(ModelFileError, match=r"odd\.safetensors.*header is damaged"):
         read_state_dict(path)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_tensors_elsewhere_in_a_checkpoint_do_no_harm(tmp_path: Path, state, zipped: bool) -> None:
+    """Lists, parameters, shared storages and views, as optimizers and training programs leave them."""
+    path = tmp_path / "training.pth"
+    whole = torch.arange(24.0)
+    extra = {"history": [torch.ones(3), (torch.zeros(2),)], "shape": torch.Size([1, 2]), "seen": {1, 2}}
+    views = {"generator.a": whole[4:12].view(2, 4).t(), "generator.b": whole[::2], "generator.c": torch.empty(0)}
+    parameters = {key: torch.nn.Parameter(value) for key, value in views.items()}
+    torch.save({"g_ema": state, "optimizer": extra, "other": parameters}, path, _use_new_zipfile_serialization=zipped)
+    assert same(read_gpen(path)[0], state)
+    torch.save(views, path, _use_new_zipfile_serialization=zipped)
+    assert same(read_state_dict(path), {key.removeprefix("generator."): value for key, value in views.items()})
+
+
+def test_torch_load_is_never_called(tmp_path: Path, state, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("torch.load was called")
+
+    for name, zipped in (("a.pth", True), ("b.pth", False)):
+        torch.save(state, tmp_path / name, _use_new_zipfile_serialization=zipped)
+    monkeypatch.setattr(torch, "load", refuse)
+    monkeypatch.setattr(pickle, "Unpickler", refuse)
+    for name in ("a.pth", "b.pth"):
+        assert same(read_gpen(tmp_path / name)[0], state)
+
+
+def test_a_file_is_sniffed_once(tmp_path: Path, state, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gpen_pack.models.files import formats
+
+    path = tmp_path / "m.safetensors"
+    save_file(dict(state), path)
+    calls: list[Path] = []
+    real = formats._by_content
+    monkeypatch.setattr(formats, "_by_content", lambda path, *args: (calls.append(path), real(path, *args))[1])
+    load_gpen(path)
+    assert calls == [path]

@@ -52,10 +52,11 @@ def test_choices_are_those_of_the_core(nodes: Any) -> None:
 def test_loader_lists_reactors_files_by_gpen_in_the_name(host: Any, nodes: Any, model_file: str) -> None:
     reactor = Path(host.models_dir) / "facerestore_models"
     reactor.mkdir()
-    for name in ("GPEN-BFR-512.onnx", "codeformer-v0.1.0.pth", "gpen_bfr_1024.pth", "readme.txt"):
-        (reactor / name).write_bytes(b"x")
+    model = (Path(host.models_dir) / "gpen" / model_file).read_bytes()
+    for name in ("GPEN-BFR-512.pt", "codeformer-v0.1.0.pth", "gpen_bfr_1024.pth", "readme.txt"):
+        (reactor / name).write_bytes(model)
     names = nodes["GPENModelLoader"].INPUT_TYPES()["required"]["model_name"][0]
-    assert {"tiny.pth", "GPEN-BFR-512.onnx", "gpen_bfr_1024.pth"} <= set(names)
+    assert {"tiny.pth", "GPEN-BFR-512.pt", "gpen_bfr_1024.pth"} <= set(names)
     assert not {"codeformer-v0.1.0.pth", "readme.txt"} & set(names)
     assert "facerestore_models" not in host.folder_names_and_paths, "another pack's key is left alone"
 
@@ -90,10 +91,61 @@ def test_a_linked_model_name_is_checked_when_it_runs(nodes: Any, model_file: str
         load(nodes, "GPEN-BFR-512.pth")
 
 
-def test_a_detectors_file_in_the_folder_is_not_offered(host: Any, nodes: Any, model_file: str) -> None:
-    (Path(host.models_dir) / "gpen" / "face_detection_yunet_2026may.onnx").write_bytes(b"x")
-    names = nodes["GPENModelLoader"].INPUT_TYPES()["required"]["model_name"][0]
-    assert model_file in names and not any("yunet" in name for name in names)
+def test_only_what_is_a_gpen_by_its_header_is_offered(
+    host: Any, nodes: Any, model_file: str, shared: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever a YuNet is called; other networks and damaged files are named once in the log, and when they are asked
+    for."""
+    folder = Path(host.models_dir) / "gpen"
+    detector = next((shared / "detectors").glob("*yunet*.onnx")).read_bytes()
+    for name in ("face_detection_yunet_2023mar.onnx", "GPEN-BFR-256.onnx", "a.onnx"):
+        (folder / name).write_bytes(detector)
+    torch.save({"params": {"position_emb": torch.ones(1), "ft_layers.0.norm1.weight": torch.ones(1)}}, folder / "b.pth")
+    (folder / "c.pth").write_bytes((folder / model_file).read_bytes()[:-50])
+    (folder / "d.safetensors").write_text("root:hunter2")
+    loader = nodes["GPENModelLoader"]
+    names = loader.INPUT_TYPES()["required"]["model_name"][0]
+    assert names[0] == model_file and len(names) == 2, "and the built-in one"
+    assert all(word in caplog.text for word in ("CodeFormer", "truncated", "text file"))
+    caplog.clear()
+    loader.INPUT_TYPES()
+    assert caplog.text == ""
+    assert "CodeFormer" in loader.VALIDATE_INPUTS("b.pth")
+    assert "truncated" in loader.VALIDATE_INPUTS("c.pth")
+    assert "hunter2" not in loader.VALIDATE_INPUTS("d.safetensors")
+
+
+def test_headers_are_read_once_until_a_file_changes(
+    host: Any, nodes: Any, model_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gpen_pack.models import inspection
+
+    opened: list[Path] = []
+    real = inspection.open_gpen
+    monkeypatch.setattr(inspection, "open_gpen", lambda path, *args: (opened.append(path), real(path, *args))[1])
+    for _ in range(3):
+        nodes["GPENModelLoader"].INPUT_TYPES()
+    assert len(opened) == 1
+    (Path(host.models_dir) / "gpen" / model_file).touch()
+    nodes["GPENModelLoader"].INPUT_TYPES()
+    assert len(opened) == 2
+
+
+def test_only_names_of_the_list_are_opened(
+    host: Any, nodes: Any, model_file: str, load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a path, not a home folder, not a path out of the folder: the server hands on whatever a client sends."""
+    outside = tmp_path / "home" / "secret.pth"
+    outside.parent.mkdir()
+    outside.write_bytes((Path(host.models_dir) / "gpen" / model_file).read_bytes())
+    monkeypatch.setenv("HOME", str(outside.parent))
+    monkeypatch.setenv("USERPROFILE", str(outside.parent))
+    inside = Path(host.models_dir) / "gpen" / model_file
+    for name in (str(outside), "~/secret.pth", "../../home/secret.pth", str(inside), "builtin", "tiny", "", "TINY.pth"):
+        sentence = nodes["GPENModelLoader"].VALIDATE_INPUTS(name)
+        assert isinstance(sentence, str) and "in the list" in sentence, name
+        with pytest.raises(FileNotFoundError, match="in the list"):
+            load(nodes, name)
 
 
 def test_the_list_is_made_without_network_and_without_new_folders(
@@ -115,7 +167,7 @@ def test_folders_of_extra_model_paths_are_kept_and_listed(host: Any, nodes: Any,
 
     extra = tmp_path / "elsewhere"
     extra.mkdir()
-    (extra / "mine.safetensors").write_bytes(b"x")
+    torch.save(GPEN(GPENConfig.standard(8, narrow=1 / 64, style_dim=8)).state_dict(), extra / "mine.safetensors")
     host.folder_names_and_paths["gpen"] = ([str(extra)], {".custom"})
     host.folder_names_and_paths["facerestore_models"] = ([str(tmp_path / "reactor")], {".pth"})
     real.register_folder()

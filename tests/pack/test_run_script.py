@@ -97,6 +97,32 @@ def test_an_environment_is_used_again_until_the_requirements_change(script: Modu
     assert len(installs(calls)) == 2
 
 
+def test_oldest_installs_the_lower_bounds_into_an_environment_of_its_own(
+    script: ModuleType, calls: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script, "OLDEST_ENVIRONMENT", tmp_path / ".venv-oldest")
+    (script.ROOT / "requirements.txt").write_text(
+        "# why\ntorch>=2.1\nnumpy>=1.24,<3  # a reason\ninsightface>=0.7.3\n"
+        "onnxruntime>=1.16; sys_platform != 'win32'\n"
+    )
+    assert script.main(["test", "--oldest", "-x"]) == 0
+    assert calls[0] == ["create", str(tmp_path / ".venv-oldest")]
+    (installed,) = installs(calls)
+    assert installed[:4] == [
+        "torch==2.1",
+        "numpy==1.24",
+        "insightface==2.0",
+        "onnxruntime==1.16; sys_platform != 'win32'",
+    ]
+    assert calls[-1][:2] == ["-m", "pytest"] and calls[-1][-1] == "-x" and "--oldest" not in calls[-1]
+    assert any("not slow" in argument for argument in calls[-1])
+    calls.clear()
+    script.main(["test", "--oldest"])
+    assert installs(calls) == [], "installed once"
+    (script.ROOT / "requirements.txt").write_text("torch\n")
+    assert script.main(["test", "--oldest"]) == 1, "a line without a bound"
+
+
 def test_a_torch_that_cannot_be_had_falls_back_to_the_range(
     script: ModuleType, calls: list[list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
