@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import ModelFileError
+from ..onnx.wire import looks_like_onnx
 from .pickles import refused_pickle
-from .protobuf import looks_like_onnx
 
 ModelFormat = Literal["torch-zip", "torch-legacy", "safetensors", "onnx"]
 
