@@ -109,6 +109,8 @@ class OnnxGraph:
                 if kind == _BFLOAT16:
                     values = (values.astype("<u4") << 16).view("<f4")
                 return values.reshape(shape)
+            if tensor.raw_data and kind != _BFLOAT16:  # what the package does, ten times as fast
+                return np.frombuffer(tensor.raw_data, dtype).reshape(shape)
             from onnx import numpy_helper
 
             values = numpy_helper.to_array(tensor)
