@@ -1,8 +1,9 @@
 """Loading a 2048 px GPEN of 285 MB against reading its file: ``python benchmarks/loading.py``. See README.md.
 
-Every round starts a process for each contender, one after the other. It reads the file into fresh memory, loads it for
-the first time, and then reads and loads it in turns. The file is made here, of random weights, and lies in the page
-cache. Another checkout of the pack can run beside this one: ``--beside ../before``.
+Every round starts a process per contender, one after the other. It loads the file for the first time, of which the
+peak of resident memory is noted, reads it into fresh memory, and then reads and loads it in turns. The file is made
+here, of random weights, and lies in the page cache. Another checkout of the pack can run beside this one:
+``--beside ../before``.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
-FORMATS = ("safetensors", "pth")
+FORMATS = ("safetensors", "pth", "onnx")
 
 
 def timed(call: Callable[[], Any]) -> dict[str, float]:
@@ -51,23 +52,38 @@ def worker(root: Path, path: Path, turns: int) -> dict[str, Any]:
         assert restorer.module.declined is None, "the fast engine is what is timed"
         return restorer
 
-    reads, loads = [timed(path.read_bytes)], [timed(load)]
+    before = peak_memory()
+    loads = [timed(load)]
+    memory = peak_memory() - before  # before a reading has filled as much
+    reads = [timed(path.read_bytes)]
     for _ in range(turns):
         reads.append(timed(path.read_bytes))
         loads.append(timed(load))
-    return {"reads": reads, "loads": loads, "threads": torch.get_num_threads()}
+    return {"reads": reads, "loads": loads, "memory": memory, "threads": torch.get_num_threads()}
 
 
-def make_files(folder: Path) -> dict[str, Path]:
-    """The same random weights in both formats; written, so in the page cache."""
-    from engine_worker import random_network
+def peak_memory() -> int:
+    """The process's largest resident memory so far in bytes, mapped files included; 0 where the system has no such."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def make_files(folder: Path, formats: Sequence[str]) -> dict[str, Path]:
+    """The same random weights in every format; written, so in the page cache."""
+    from engine_worker import export_onnx, random_network
     from safetensors.torch import save_file
 
     with torch.no_grad():
-        weights = random_network(2048).state_dict()
-    paths = {name: folder / f"GPEN-BFR-2048.{name}" for name in FORMATS}
-    save_file(dict(weights), paths["safetensors"])
-    torch.save(weights, paths["pth"])
+        net = random_network(2048)
+        weights = net.state_dict()
+        paths = {name: folder / f"GPEN-BFR-2048.{name}" for name in FORMATS}
+        save_file(dict(weights), paths["safetensors"])
+        torch.save(weights, paths["pth"])
+        if "onnx" in formats:  # runs the network once: 10 GB of memory
+            export_onnx(net, paths["onnx"])
     return paths
 
 
@@ -83,21 +99,22 @@ def summary(runs: list[dict[str, Any]], clock: str) -> dict[str, dict[str, float
         later, again = statistics.median(readings), statistics.median(loads)
         for name, value in zip(rows, (reading, load, later, again, load / reading, again / later), strict=True):
             rows[name].append(value)
+    rows["memory"] = [run["memory"] / 2**20 for run in runs]
     return {
         name: {"median": statistics.median(found), "min": min(found), "max": max(found)} for name, found in rows.items()
     }
 
 
 def print_table(found: dict[str, Any]) -> None:
-    print("| contender | first reading | first load | later reading | later load | first × | later × |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print("| contender | first reading | first load | later reading | later load | first × | later × | first peak |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    units = {"×": (1, ".2f", ""), "later ×": (1, ".2f", ""), "memory": (1, ".0f", " MB")}
     for name, rows in found.items():
-        cells = [
-            f"{r['median']:.2f} ({r['min']:.2f}-{r['max']:.2f})"
-            if "×" in key
-            else f"{r['median'] * 1e3:.0f} ms ({r['min'] * 1e3:.0f}-{r['max'] * 1e3:.0f})"
-            for key, r in rows.items()
-        ]
+        cells = []
+        for key, r in rows.items():
+            factor, form, unit = units.get(key, (1e3, ".0f", " ms"))
+            low, middle, high = (format(r[which] * factor, form) for which in ("min", "median", "max"))
+            cells.append(f"{middle}{unit} ({low}-{high})")
         print(f"| {name} | {' | '.join(cells)} |")
 
 
@@ -106,7 +123,7 @@ def main() -> None:
     parser.add_argument("--beside", type=Path, action="append", default=[], help="another checkout of the pack")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--turns", type=int, default=3, help="later loads in each process")
-    parser.add_argument("--format", choices=FORMATS, action="append", help="which files, both by default")
+    parser.add_argument("--format", choices=FORMATS, action="append", help="which files; all but onnx by default")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--worker", nargs=2, type=Path, metavar=("ROOT", "FILE"), help=argparse.SUPPRESS)
@@ -117,10 +134,11 @@ def main() -> None:
         return
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        paths = make_files(Path(folder))
+        formats = options.format or FORMATS[:2]
+        paths = make_files(Path(folder), formats)
         contenders = [
             (f"{name}, .{kind}", root, paths[kind])
-            for kind in options.format or FORMATS
+            for kind in formats
             for name, root in [*((str(root), root) for root in options.beside), ("this checkout", ROOT)]
         ]
         runs: dict[str, list[dict[str, Any]]] = {name: [] for name, _, _ in contenders}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from ..errors import ModelFileError, ModelNotFoundError
+from ..onnx.wire import looks_like_onnx
 from .safetensors_files import looks_like_safetensors
 from .torch_files import LEGACY_MAGIC
 
@@ -28,11 +29,6 @@ _OTHER_FILES: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xd8\xff", "a JPEG picture"),
     (b"%PDF", "a PDF document"),
 )
-# onnx.proto, message ModelProto: ir_version, model_version; strings, graph, opsets, metadata, functions, devices
-_VARINT, _BYTES = 0, 2
-_ONNX_FIELDS = {1: _VARINT, 5: _VARINT} | dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), _BYTES)
-_GRAPH = 7
-_MOST_FIELDS = 10_000  # a model has about ten, and two per entry of its metadata
 
 
 def sniff_format(path: Path) -> ModelFormat:
@@ -95,7 +91,7 @@ def _by_content(path: Path, stream: BinaryIO, size: int) -> Format:
         raise ModelFileError(
             path, "it is a tar archive", "a .pth from before PyTorch 0.4 must be saved again with a newer torch.save"
         )
-    if _looks_like_onnx(stream, size):
+    if looks_like_onnx(path):
         return "onnx"
     if path.suffix.lower() == ".onnx":
         raise ModelFileError(path, "it is not an ONNX file, whatever its name says", AGAIN)
@@ -124,35 +120,3 @@ def _refuse_text(path: Path, head: bytes) -> None:
         raise ModelFileError(path, "it is a server's error message saved as a file, not a model", AGAIN)
     if text and all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in head[:512]):
         raise ModelFileError(path, "it is a text file, not a model", AGAIN)
-
-
-def _looks_like_onnx(stream: BinaryIO, size: int) -> bool:
-    """Whether the top-level fields are those of an ONNX model, of which the last may be cut off."""
-    seen: set[int] = set()
-    position = 0
-    for _ in range(_MOST_FIELDS):
-        if position >= size:
-            break
-        stream.seek(position)
-        head = stream.read(20)
-        tag, at = _varint(head, 0)
-        value, at = _varint(head, at)
-        number = tag >> 3
-        if _ONNX_FIELDS.get(number) != tag & 7 or at > len(head):
-            return False
-        seen.add(number)
-        position += at + (value if tag & 7 == _BYTES else 0)
-    return _GRAPH in seen
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """A protobuf number and the position behind it; a position beyond the end where there is none."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(data):
-            break
-        value |= (data[at] & 0x7F) << shift
-        at += 1
-        if not data[at - 1] & 0x80:
-            return value, at
-    return 0, len(data) + 1

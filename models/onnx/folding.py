@@ -1,156 +1,180 @@
-"""Operations of an ONNX graph whose operands are constants, computed in NumPy: shapes, kernels, folded weights."""
+"""Constant folding: a node of which all inputs are known is computed, one by one and within a budget.
+
+Shape inference of the `onnx` package says how large an output would be before its reference evaluator computes it. So
+a file of a few bytes cannot ask for all memory or for hours.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from ..errors import GraphNotUnderstoodError
-from .program import Node
+from ..errors import ModelFileError
+from .graph import DTYPES, Node, OnnxGraph
+from .terms import Const, Sym, Value
 
-_DTYPES = {1: "f4", 2: "u1", 3: "i1", 6: "i4", 7: "i8", 9: "?", 10: "f2", 11: "f8"}
-_LARGEST = 1 << 27  # values: above the largest weight of a GPEN, below what would fill the memory
-_PLAIN: dict[str, Callable[..., np.ndarray]] = {
-    "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Pow": np.power, "Neg": np.negative, "Abs": np.abs,
-    "Sqrt": np.sqrt, "Reciprocal": lambda x: (1 / x).astype(x.dtype), "Floor": np.floor, "Ceil": np.ceil,
-    "Equal": np.equal, "Greater": np.greater, "Less": np.less, "Not": np.logical_not, "And": np.logical_and,
-    "Or": np.logical_or, "Where": np.where, "MatMul": np.matmul, "Identity": lambda x: x, "Max": np.maximum,
-    "Min": np.minimum,
-}  # fmt: skip
-_REDUCE: dict[str, Callable[..., np.ndarray]] = {
-    "ReduceSum": np.sum, "ReduceMean": np.mean, "ReduceProd": np.prod, "ReduceMax": np.max, "ReduceMin": np.min,
-    "ReduceSumSquare": lambda x, **options: np.sum(np.square(x), **options),
-}  # fmt: skip
+if TYPE_CHECKING:
+    from onnx.reference import ReferenceEvaluator
+
+# Of the random operators none is a constant; GPEN has use for the first two alone.
+RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial")
+_MOVES = ("Reshape", "Transpose", "Unsqueeze", "Squeeze", "Flatten")  # the evaluator returns views
+_SAME = ("Identity", "Dropout")
+_GROWING = ("Expand", "Tile", "ConstantOfShape", "Range", "Pad")
+_FOLDED = frozenset(
+    (*_MOVES, *_GROWING, "Concat", "Add", "Sub", "Mul", "Div", "Mod", "Pow", "Neg", "Abs", "Sqrt", "Reciprocal",
+     "Floor", "Ceil", "Equal", "Greater", "Less", "Not", "And", "Or", "Where", "Max", "Min", "ReduceSum", "ReduceMean",
+     "ReduceProd", "ReduceMax", "ReduceMin", "ReduceSumSquare", "Cast", "CastLike", "Gather", "Slice")
+)  # fmt: skip
+_SPARE = 32 << 20  # bytes beside twice the file: what GPEN's kernels, styles and shapes need
+_MOST_WORK = 16  # times the budget: bytes that all folded nodes may read and write
+_MOST_BYTES = 1 << 31  # of a value that depends on the image; GPEN-2048's largest has a quarter of it
+_SMALL = 1 << 16  # values; below, what broadcasting makes of the operands needs no shape inference
+
+_FLOATS = (10, 11, 16)  # float16, float64, bfloat16
+
+Shape = tuple[int | None, ...] | None
 
 
-def fold(node: Node, values: Sequence[np.ndarray | None]) -> list[np.ndarray]:
-    """The results of a node whose inputs are all known.
+class Unknown:
+    """A value that is not understood, of which shape inference tells as much as it can; None for what it cannot.
 
-    Raises:
-        GraphNotUnderstoodError: an operation that is not known here, or operands that it does not take.
+    `constant`: it does not depend on the image, so its size counts towards the budget.
     """
-    try:
-        with np.errstate(all="ignore"):  # what is not finite is found in the weights
-            results = _fold(node, [v for v in values if v is not None] if node.op in _PLAIN else list(values))
-    except (ValueError, IndexError, TypeError, AttributeError, MemoryError) as error:
-        raise GraphNotUnderstoodError(f"{node} cannot be computed from its constants ({error})") from error
-    return results
+
+    def __init__(self, shape: Shape, dtype: int = 1, *, constant: bool = False) -> None:
+        self.shape, self.dtype, self.constant = shape, dtype, constant
 
 
-def _fold(node: Node, x: list) -> list[np.ndarray]:
-    op = node.op
-    if op in _PLAIN:
-        if op != "MatMul" and np.prod(np.broadcast_shapes(*(v.shape for v in x)), dtype=np.int64) > _LARGEST:
-            raise ValueError("too large")
-        return [np.asarray(_PLAIN[op](*x))]
-    if op in _REDUCE:
-        axes = axes_of(node, x)
-        kept = bool(node.attribute("keepdims", 1))
-        if node.attribute("noop_with_empty_axes", 0) and not axes:
-            return [x[0]]
-        return [np.asarray(_REDUCE[op](x[0], axis=None if axes is None else tuple(axes), keepdims=kept))]
-    if op == "Constant":
-        return [_constant(node)]
-    if op == "Div":
-        quotient = np.trunc(x[0] / x[1]) if x[0].dtype.kind in "iu" else x[0] / x[1]
-        return [np.asarray(quotient).astype(x[0].dtype)]
-    if op == "Mod":
-        return [np.fmod(x[0], x[1]) if node.attribute("fmod", 0) else np.mod(x[0], x[1])]
-    if op == "Shape":
-        return [shape_of(node, x[0].shape)]
-    if op == "Size":
-        return [np.array(x[0].size, dtype=np.int64)]
-    if op == "Cast":
-        return [x[0].astype(_DTYPES[node.attribute("to")])]
-    if op == "CastLike":
-        return [x[0].astype(x[1].dtype)]
-    if op == "Reshape":
-        return [x[0].reshape(new_shape(node, x[0].shape, x[1]))]
-    if op == "Flatten":
-        axis = node.attribute("axis", 1)
-        return [x[0].reshape(int(np.prod(x[0].shape[:axis])), -1)]
-    if op == "Transpose":
-        return [x[0].transpose(node.attribute("perm"))]
-    if op == "Unsqueeze":
-        return [np.expand_dims(x[0], tuple(axes_of(node, x) or ()))]
-    if op == "Squeeze":
-        axes = axes_of(node, x)
-        return [np.squeeze(x[0], None if axes is None else tuple(axes))]
-    if op == "Concat":
-        return [np.concatenate(x, axis=node.attribute("axis"))]
-    if op == "Gather":
-        return [np.asarray(np.take(x[0], x[1], axis=node.attribute("axis", 0)))]
-    if op == "Slice":
-        return [x[0][tuple(slices(node, x, x[0].shape))]]
-    if op == "Expand":
-        shape = np.broadcast_shapes(x[0].shape, tuple(int(n) for n in x[1]))
-        return [np.broadcast_to(x[0], shape)]
-    if op == "Tile":
-        if x[0].size * np.prod(x[1], dtype=np.float64) > _LARGEST:
-            raise ValueError("too large")
-        return [np.tile(x[0], x[1])]
-    if op == "Range":
-        if abs(float(x[1] - x[0])) > _LARGEST * abs(float(x[2])):
-            raise ValueError("too large")
-        return [np.arange(x[0], x[1], x[2], dtype=x[0].dtype)]
-    if op == "ConstantOfShape":
-        value = node.attribute("value", np.zeros(1, np.float32))
-        if np.prod(x[0], dtype=np.int64) > _LARGEST:
-            raise ValueError("too large")
-        return [np.full([int(n) for n in x[0]], value.ravel()[0], value.dtype)]
-    raise GraphNotUnderstoodError(f"{node} is an operation that GPEN has no use for")
+class ConstantFolding:
+    """Computes nodes of one graph until the budget is used up."""
 
+    def __init__(self, graph: OnnxGraph) -> None:
+        self._graph = graph
+        self._bytes = 2 * len(graph.data) + _SPARE
+        self._work = _MOST_WORK * self._bytes
+        self._evaluators: dict[tuple, ReferenceEvaluator] = {}
 
-def _constant(node: Node) -> np.ndarray:
-    for name, dtype in (("value", None), ("value_float", np.float32), ("value_floats", np.float32),
-                        ("value_int", np.int64), ("value_ints", np.int64)):  # fmt: skip
-        value = node.attribute(name)
-        if value is not None:
-            return np.asarray(value, dtype)
-    raise ValueError("no value")
+    def fold(self, node: Node, args: Sequence[Value | Unknown | None]) -> list[Const | Unknown]:
+        """The outputs of a node that does not depend on the image; Unknown where it is not on the list.
 
+        Raises:
+            ModelFileError: the node is damaged, or its output exceeds the budget or is of unknown size.
+        """
+        known = [arg for arg in args if isinstance(arg, Const)]
+        first = args[0] if args else None
+        if node.op == "Constant":
+            return [self._constant(node)]
+        if node.op in _SAME and isinstance(first, Const):
+            return [first]
+        if node.op == "Mul" and len(known) == 2 and max(arg.array.size for arg in known) > 64:
+            for one, other in (known, known[::-1]):  # a scaled weight stays a view of the file
+                if other.array.size == 1 and one.array.dtype.kind == "f" and other.array.ndim <= one.array.ndim:
+                    return [Const(one.array, one.factor * float(other.value.flat[0]))]
+        listed = node.op in _FOLDED and all(arg is None or isinstance(arg, Const) for arg in args)
+        if not listed or node.op in _GROWING or math.prod(arg.array.size for arg in known) > _SMALL:
+            outputs = self.infer(node, args)
+            self._charge(node, known, outputs)
+            if not listed:
+                return [Unknown(output.shape, output.dtype, constant=True) for output in outputs]
+        factor = first.factor if node.op in _MOVES and isinstance(first, Const) else 1.0
+        arrays = [
+            None if not isinstance(arg, Const) else arg.array if arg is first and factor != 1.0 else arg.value
+            for arg in args
+        ]
+        try:
+            with np.errstate(all="ignore"):  # what is not finite is found in the weights
+                return [Const(np.asarray(array), factor) for array in self._evaluate(node, arrays)]
+        except Exception as error:  # as above
+            self._damaged(node, error)
 
-def axes_of(node: Node, values: Sequence[np.ndarray | None]) -> list[int] | None:
-    """The axes of a reduction, Squeeze or Unsqueeze: an attribute in old files, the second input in newer ones."""
-    axes = node.attribute("axes")
-    if axes is None and len(values) > 1 and values[1] is not None:
-        axes = np.asarray(values[1]).ravel()
-    return None if axes is None else [int(axis) for axis in axes]
+    def infer(self, node: Node, args: Sequence[Value | Unknown | None], *, lenient: bool = False) -> list[Unknown]:
+        """The outputs of a node, as far as its shape inference knows them.
 
+        Raises:
+            ModelFileError: the shapes do not fit the operation, and `lenient` is false.
+        """
+        import onnx
 
-def shape_of(node: Node, shape: Sequence[int]) -> np.ndarray:
-    """What Shape gives: all of a shape, or a part of it."""
-    return np.array(shape[node.attribute("start", 0) : node.attribute("end")], dtype=np.int64)
+        types, data = {}, {}
+        constant = not any(isinstance(arg, Sym) or (isinstance(arg, Unknown) and not arg.constant) for arg in args)
+        for name, arg in zip(node.inputs, args, strict=True):
+            kind = arg.dtype if isinstance(arg, Unknown) else onnx.TensorProto.FLOAT
+            if isinstance(arg, Const):
+                kind = onnx.helper.np_dtype_to_tensor_dtype(arg.array.dtype)
+                if arg.array.size <= 64:  # a shape, axes, repeats
+                    data[name] = onnx.numpy_helper.from_array(arg.value, name)
+            if not constant and kind in _FLOATS:  # terms know no precision
+                kind = onnx.TensorProto.FLOAT
+            if arg is not None:
+                types[name] = onnx.helper.make_tensor_type_proto(kind, arg.shape)
+        try:
+            schema = onnx.defs.get_schema(node.op, self._graph.opset)
+        except onnx.defs.SchemaError:
+            return [Unknown(None) for _ in node.outputs]
+        opsets = [onnx.helper.make_opsetid("", self._graph.opset)]
+        try:
+            found = onnx.shape_inference.infer_node_outputs(schema, node.proto, types, data, opset_imports=opsets)
+        except Exception as error:  # the errors of the package have no common class
+            if lenient:
+                return [Unknown(None) for _ in node.outputs]
+            self._damaged(node, error)
+        outputs = []
+        for name in node.outputs:
+            tensor = found[name].tensor_type if name in found else onnx.TypeProto.Tensor()
+            dims = [d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim]
+            outputs.append(Unknown(tuple(dims) if tensor.HasField("shape") else None, tensor.elem_type or 1))
+        return outputs
 
+    def check_sizes(self, node: Node, outputs: Sequence[Value | Unknown]) -> None:
+        """Refuse values that depend on the image and that no GPEN has memory for."""
+        for value in outputs:
+            known = [n for n in value.shape or () if n is not None]
+            if not isinstance(value, Const) and 4 * math.prod(known) > _MOST_BYTES:
+                raise ModelFileError(self._graph.path, f"{node} makes {known[:8]} values, more than any GPEN")
 
-def new_shape(node: Node, old: Sequence[int], wanted: np.ndarray) -> list[int]:
-    """The shape that Reshape makes, with its zeros (as before) and its one -1 (the rest) worked out."""
-    keep = not node.attribute("allowzero", 0)
-    shape = [int(old[i]) if n == 0 and keep else int(n) for i, n in enumerate(np.asarray(wanted).ravel())]
-    if shape.count(-1) == 1:
-        known = -int(np.prod(shape, dtype=np.int64))
-        if known == 0:
-            raise GraphNotUnderstoodError(f"{node} makes a tensor without values")
-        shape[shape.index(-1)] = int(np.prod(old, dtype=np.int64)) // known
-    if np.prod(shape, dtype=np.int64) != np.prod(old, dtype=np.int64):
-        raise GraphNotUnderstoodError(f"{node} makes {shape} of {list(old)}")
-    return shape
+    def _charge(self, node: Node, args: Sequence[Const], outputs: Sequence[Unknown]) -> None:
+        taken = 0
+        for output in outputs[:1] if node.op in _FOLDED else outputs:
+            sizes = output.shape
+            if sizes is None or None in sizes:
+                what = f"{node} computes a constant of unknown size, which no GPEN has"
+                raise ModelFileError(self._graph.path, what, "give a GPEN file")
+            width = np.dtype(DTYPES.get(output.dtype, "f8")).itemsize
+            taken += 0 if node.op in _MOVES else width * math.prod(int(n or 0) for n in sizes)
+        self._bytes -= taken
+        self._work -= taken + sum(arg.array.nbytes for arg in args)
+        if self._bytes < 0 or self._work < 0:
+            what = f"{node} computes a constant of {taken:,} bytes, which is more than any GPEN needs"
+            raise ModelFileError(self._graph.path, what, "give a GPEN file")
 
+    def _constant(self, node: Node) -> Const | Unknown:
+        name, value = next(iter(node.attributes.items()), ("", None))
+        if name == "value" and value is not None:
+            array = self._graph.array(value, str(node))
+            return Unknown(tuple(value.dims), value.data_type, constant=True) if array is None else Const(array)
+        if name not in ("value_float", "value_floats", "value_int", "value_ints"):
+            return Unknown(None, constant=True)
+        return Const(np.array(value, np.float32 if "float" in name else np.int64))
 
-def slices(node: Node, values: Sequence[np.ndarray | None], shape: Sequence[int]) -> list[slice]:
-    """One slice a dimension; attributes in old files (before opset 10), inputs in newer ones."""
-    starts, ends = node.attribute("starts"), node.attribute("ends")
-    axes, steps = node.attribute("axes"), None
-    if starts is None:
-        starts, ends, axes, steps = (list(values[1:]) + [None] * 4)[:4]
-    if starts is None or ends is None:
-        raise GraphNotUnderstoodError(f"{node} does not say what it keeps")
-    starts, ends = (np.asarray(v).ravel().tolist() for v in (starts, ends))
-    axes = list(range(len(starts))) if axes is None else np.asarray(axes).ravel().tolist()
-    steps = [1] * len(starts) if steps is None else np.asarray(steps).ravel().tolist()
-    result = [slice(None)] * len(shape)
-    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        # an end far below zero means "through the first", which Python writes as None
-        result[axis] = slice(start, None if step < 0 and end < -shape[axis] else end, step)
-    return result
+    def _evaluate(self, node: Node, arrays: Sequence[np.ndarray | None]) -> list[np.ndarray]:
+        import onnx
+        from onnx.reference import ReferenceEvaluator
+
+        names = ["" if array is None else f"x{i}" for i, array in enumerate(arrays)]
+        key = (node.op, *names, *(a.SerializeToString() for a in node.proto.attribute))
+        if key not in self._evaluators:  # many nodes differ in their operands only
+            proto = onnx.NodeProto(op_type=node.op, input=names, output=["y"], attribute=node.proto.attribute)
+            inputs = [onnx.ValueInfoProto(name=name) for name in names if name]
+            graph = onnx.helper.make_graph([proto], "g", inputs, [onnx.ValueInfoProto(name="y")])
+            self._evaluators[key] = ReferenceEvaluator(graph, opsets={"": self._graph.opset})
+        outputs = self._evaluators[key].run(None, {n: a for n, a in zip(names, arrays, strict=True) if n})
+        assert isinstance(outputs, list)  # a dict where a function is run
+        return outputs
+
+    def _damaged(self, node: Node, error: Exception) -> NoReturn:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ModelFileError(self._graph.path, f"its graph is damaged: {node} cannot be computed ({reason})") from error

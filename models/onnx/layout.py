@@ -1,206 +1,118 @@
-"""Operations of an ONNX graph that move values and compute nothing: reshapes, transposes, repeats, crops, padding."""
+"""Rules for operations that move values and compute nothing: reshapes, transposes, repeats, crops, padding."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from ..errors import GraphNotUnderstoodError
-from .folding import axes_of, new_shape, slices
-from .program import Node
-from .terms import Axis, Fir, Sym, Term, Value
-
-_NOTHING = ("Identity", "Cast", "CastLike")
+from .graph import Node
+from .terms import Axis, Const, Fir, Sym, Term, Value, require
 
 
-def lay_out(node: Node, x: Sym, args: Sequence[Value | None]) -> Sym | None:
-    """What an operation of this kind makes of `x`, its first operand; None where it is of another kind."""
-    if node.op in _NOTHING:
-        for setting in ("to", "saturate", "round_mode"):  # in what precision it computes is not what it means
-            node.attribute(setting)
-        return x
-    rule = _RULES.get(node.op)
-    return None if rule is None else rule(node, x, [_known(node, arg) for arg in args])
-
-
-def _known(node: Node, arg: Value | None) -> np.ndarray | None:
-    if isinstance(arg, Sym):
-        raise GraphNotUnderstoodError(f"{node} is steered by what it computes")
-    return None if arg is None else arg.value
-
-
-def _reshape(node: Node, x: Sym, args: Sequence[np.ndarray | None]) -> Sym:
-    if args[0] is None:
-        raise GraphNotUnderstoodError(f"{node} has no shape")
-    return regroup(node, x, new_shape(node, x.shape, args[0]))
-
-
-def _flatten(node: Node, x: Sym, args: Sequence[np.ndarray | None]) -> Sym:
-    axis = node.attribute("axis", 1)
-    sizes = [int(np.prod(part, dtype=np.int64)) for part in (x.shape[:axis], x.shape[axis:])]
-    return regroup(node, x, sizes)
-
-
-def regroup(node: Node, x: Sym, shape: Sequence[int]) -> Sym:
-    """Lay the same axes out in other dimensions; an axis is never torn apart."""
-    axes = [axis for group in x.groups for axis in group]
-    groups, term = [], x.term
+def reshape(x: Sym, shape: Sequence[int]) -> Sym:
+    """The same axes in dimensions of other sizes; an axis is never split. Reshape, Flatten, Squeeze, Unsqueeze."""
+    axes, groups, term = x.flat, [], x.term
     for n in shape:
         group: list[Axis] = []
-        left = n
-        while left > 1 and axes and left % axes[0].size == 0:
-            left //= axes[0].size
+        while n > 1 and axes and n % axes[0].size == 0:
+            n //= axes[0].size
             group.append(axes.pop(0))
-        if left != 1:
-            raise GraphNotUnderstoodError(f"{node} tears apart what belongs together ({x.shape} to {tuple(shape)})")
-        if len(group) == 2 and group[1].kind == "zeros":  # a row, and the zeros behind it: upsampling
-            term, group = _interleave(node, term, group[0], group[1].size)
+        require(n == 1, f"it splits an axis ({list(x.shape)} to {list(shape)})")
+        if len(group) == 2 and group[1].kind == "zeros":  # a row and the zeros behind it: upsampling
+            term, group = _upsample(term, *group)
         groups.append(tuple(group))
-    if axes:
-        raise GraphNotUnderstoodError(f"{node} loses a dimension")
-    # rows and columns are upsampled one after the other: what the first renewed is known by the second
+    require(not axes, f"it loses a dimension ({list(x.shape)} to {list(shape)})")
+    # rows and columns are upsampled one after the other: the axis that the first made is known to the second
     return replace(x, term=term, groups=tuple(groups))
 
 
-def _interleave(node: Node, term: Term, axis: Axis, up: int) -> tuple[Term, list[Axis]]:
-    index = _image_axis(node, term, axis)
-    grown = Axis(axis.size * up)
-    axes = tuple(grown if a is axis else a for a in term.axes)
-    if isinstance(term, HalfUp):
-        if term.up != up or term.index == index:
-            raise GraphNotUnderstoodError(f"{node} enlarges rows and columns differently")
-        return Fir(axes, term.x, up=up), [grown]
-    return HalfUp(axes, term, up, index), [grown]
+def _upsample(term: Term, axis: Axis, zeros: Axis) -> tuple[Term, list[Axis]]:
+    index, grown = _image_axis(term, axis), Axis(axis.size * zeros.size)
+    bare = isinstance(term, Fir) and term.kernel is None and not any(term.pads) and term.up[index - 1] == 1
+    fir = term if isinstance(term, Fir) and bare else Fir(term.axes, term)
+    up = (zeros.size, fir.up[1]) if index == 1 else (fir.up[0], zeros.size)
+    return replace(fir, axes=tuple(grown if a is axis else a for a in fir.axes), up=up), [grown]
 
 
-class HalfUp(Term):
-    """Zeros behind every row, or behind every column, and not yet behind the other."""
-
-    def __init__(self, axes: tuple[Axis, ...], x: Term, up: int, index: int) -> None:
-        super().__init__(axes)
-        self.x, self.up, self.index = x, up, index
-
-
-def _image_axis(node: Node, term: Term, axis: Axis) -> int:
-    """1 for a row axis, 2 for a column axis."""
-    if len(term.axes) != 3 or axis not in term.axes[1:]:
-        raise GraphNotUnderstoodError(f"{node} changes the size of what is no picture")
+def _image_axis(term: Term, axis: Axis) -> int:
+    """1 for the row axis, 2 for the column axis."""
+    require(len(term.axes) == 3 and axis in term.axes[1:], "it changes the size of something else than a feature map")
     return term.axes.index(axis)
 
 
-def _transpose(node: Node, x: Sym, args: Sequence[np.ndarray | None]) -> Sym:
+def repeat(x: Sym, shape: Sequence[int]) -> Sym:
+    """Dimensions of one repeat. Expand, Tile."""
+    x = x.of_rank(len(shape))
+    sizes = list(zip(shape, x.shape, x.groups, strict=True))
+    require(all(n == old or not group for n, old, group in sizes), "it repeats more than a dimension of one")
+    return replace(x, groups=tuple((Axis(n, "free"),) if n != old else group for n, old, group in sizes))
+
+
+def _transpose(node: Node, x: Sym, args: Sequence[Value | None]) -> Sym:
     order = node.attribute("perm") or list(reversed(range(len(x.groups))))
     return replace(x, groups=tuple(x.groups[i] for i in order))
 
 
-def _unsqueeze(node: Node, x: Sym, args: Sequence[np.ndarray | None]) -> Sym:
-    axes = axes_of(node, [None, *args]) or []
-    rank = len(x.groups) + len(axes)
-    new, old = {axis % rank for axis in axes}, list(x.groups)
-    if len(new) != len(axes):
-        raise GraphNotUnderstoodError(f"{node} puts two dimensions into one place")
-    return replace(x, groups=tuple(() if i in new else old.pop(0) for i in range(rank)))
-
-
-def _squeeze(node: Node, x: Sym, args: Sequence[np.ndarray | None]) -> Sym:
-    axes = axes_of(node, [None, *args])
-    rank = len(x.groups)
-    gone = {i for i, g in enumerate(x.groups) if not g} if axes is None else {axis % rank for axis in axes}
-    if any(x.groups[i] for i in gone):
-        raise GraphNotUnderstoodError(f"{node} drops a dimension that is not one")
-    return replace(x, groups=tuple(group for i, group in enumerate(x.groups) if i not in gone))
-
-
-def _repeat(node: Node, x: Sym, args: Sequence[np.ndarray | None]) -> Sym:
-    """Expand and Tile: a dimension of one repeats."""
-    if args[0] is None:
-        raise GraphNotUnderstoodError(f"{node} does not say how often it repeats")
-    wanted = [int(n) for n in args[0].ravel()]
-    groups = [()] * (len(wanted) - len(x.groups)) + list(x.groups)
-    wanted = [1] * (len(groups) - len(wanted)) + wanted
-    for i, n in enumerate(wanted):
-        if not groups[i] and n > 1:
-            groups[i] = (Axis(n, "free"),)
-        elif n != 1 and (node.op == "Tile" or n != x.shape[i - len(wanted)]):
-            raise GraphNotUnderstoodError(f"{node} repeats more than a dimension of one")
-    return replace(x, groups=tuple(groups))
-
-
-def _gather(node: Node, x: Sym, args: Sequence[np.ndarray | None]) -> Sym:
+def _gather(node: Node, x: Sym, args: Sequence[Value | None]) -> Sym:
     """One of several equal copies."""
-    axis = node.attribute("axis", 0) % len(x.groups)
-    index = args[0]
-    if index is None or index.size != 1 or any(a.kind != "free" for a in x.groups[axis]):
-        raise GraphNotUnderstoodError(f"{node} takes something out of a feature map or vector")
-    one = [()] * index.ndim
-    return replace(x, groups=(*x.groups[:axis], *one, *x.groups[axis + 1 :]))
+    axis, index = node.attribute("axis", 0) % len(x.groups), args[1]
+    one = isinstance(index, Const) and index.array.size == 1 and all(a.kind == "free" for a in x.groups[axis])
+    require(one, "it takes a part of a feature map or vector")
+    return replace(x, groups=(*x.groups[:axis], *[()] * len(index.shape if index else ()), *x.groups[axis + 1 :]))
 
 
-def _slice(node: Node, x: Sym, args: Sequence[np.ndarray | None]) -> Sym:
-    for i, part in enumerate(slices(node, [None, *args], x.shape)):
-        start, stop, step = part.indices(x.shape[i])
-        if (start, stop, step) == (0, x.shape[i], 1):
+def _slice(node: Node, x: Sym, args: Sequence[Value | None]) -> Sym:
+    starts, ends = node.setting("starts", args, 1) or [], node.setting("ends", args, 2) or []
+    axes = node.setting("axes", args, 3) or range(len(starts))
+    steps = node.setting("steps", args, 4) or [1] * len(starts)
+    for axis, *parts in zip(axes, starts, ends, steps, strict=True):
+        axis %= len(x.groups)
+        start, stop, step = slice(*parts).indices(x.shape[axis])
+        if (start, stop, step) == (0, x.shape[axis], 1):
             continue
-        if step != 1 or stop <= start:
-            raise GraphNotUnderstoodError(f"{node} leaves pixels out or turns them around")
-        if all(axis.kind == "free" for axis in x.groups[i]):
-            kept: tuple[Axis, ...] = (Axis(stop - start, "free"),) if stop - start > 1 else ()
-            x = replace(x, groups=(*x.groups[:i], kept, *x.groups[i + 1 :]))
+        require(step == 1 and stop > start, "it skips or reverses pixels")
+        if all(a.kind == "free" for a in x.groups[axis]):
+            kept = (Axis(stop - start, "free"),) if stop - start > 1 else ()
+            x = replace(x, groups=(*x.groups[:axis], kept, *x.groups[axis + 1 :]))
         else:
-            x = _resize(node, x, i, -start, stop - x.shape[i])
+            x = _resize(x, axis, -start, stop - x.shape[axis])
     return x
 
 
-def _pad(node: Node, x: Sym, args: Sequence[np.ndarray | None]) -> Sym:
-    if node.attribute("mode", b"constant") != b"constant" or node.attribute("value", 0.0) != 0:
-        raise GraphNotUnderstoodError(f"{node} pads with something else than zeros")
-    pads = node.attribute("pads")
-    rest = list(args)
-    if pads is None and rest:
-        amounts = rest.pop(0)
-        pads = None if amounts is None else amounts.ravel().tolist()
-    if rest and rest[0] is not None and rest[0].any():
-        raise GraphNotUnderstoodError(f"{node} pads with something else than zeros")
-    axes = range(len(x.groups)) if len(rest) < 2 or rest[1] is None else [int(a) for a in rest[1].ravel()]
-    if pads is None or len(pads) != 2 * len(axes):
-        raise GraphNotUnderstoodError(f"{node} does not say how much it pads")
+def _pad(node: Node, x: Sym, args: Sequence[Value | None]) -> Sym:
+    value, pads = node.setting("value", args, 2) or [0], node.setting("pads", args, 1) or []
+    require(node.attribute("mode", b"constant") == b"constant" and not any(value), "it pads with other than zeros")
+    axes = node.setting("axes", args, 3) or range(len(x.groups))
     for i, before, after in zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True):
         i %= len(x.groups)
-        if before == after == 0:
-            continue
-        if x.groups[i]:
-            x = _resize(node, x, i, int(before), int(after))
-        elif before == 0 and after > 0:
-            x = replace(x, groups=(*x.groups[:i], (Axis(int(after) + 1, "zeros"),), *x.groups[i + 1 :]))
-        else:
-            raise GraphNotUnderstoodError(f"{node} pads a dimension of one in front")
+        if x.groups[i] and (before or after):
+            x = _resize(x, i, before, after)
+        elif before or after:
+            require(before == 0 and after > 0, "it pads a dimension of one in front")
+            x = replace(x, groups=(*x.groups[:i], (Axis(after + 1, "zeros"),), *x.groups[i + 1 :]))
     return x
 
 
-def _resize(node: Node, x: Sym, dimension: int, before: int, after: int) -> Sym:
-    """Pad rows or columns with zeros, or crop them."""
-    group = x.groups[dimension]
-    if len(group) != 1:
-        raise GraphNotUnderstoodError(f"{node} pads or crops what is no row or column")
-    index = _image_axis(node, x.term, group[0])
-    old = x.term
-    # a filter that is done may be cropped, but zeros behind it, or in the place of what was cropped, are another's
-    fir = old if isinstance(old, Fir) else Fir(old.axes, old)
+def _resize(x: Sym, dimension: int, before: int, after: int) -> Sym:
+    """Pad rows or columns with zeros; negative numbers crop."""
+    (axis,) = x.groups[dimension]
+    index = _image_axis(x.term, axis)
+    # a finished filter may be cropped; zeros behind it, or in the place of what was cropped, belong to the next one
+    fir = x.term if isinstance(x.term, Fir) else Fir(x.term.axes, x.term)
     now = fir.pads[2 * index - 2 : 2 * index]
     if any(m > 0 and (fir.kernel is not None or n < 0) for m, n in zip((before, after), now, strict=True)):
-        fir = Fir(old.axes, old)
-    pads = list(fir.pads)
-    pads[2 * index - 2] += before
-    pads[2 * index - 1] += after
-    resized = Axis(group[0].size + before + after)
-    axes = tuple(resized if axis is group[0] else axis for axis in fir.axes)
-    groups = (*x.groups[:dimension], (resized,), *x.groups[dimension + 1 :])
-    return replace(x, term=replace(fir, axes=axes, pads=tuple(pads)), groups=groups)
+        fir, now = Fir(x.term.axes, x.term), (0, 0)
+    pads = (*fir.pads[: 2 * index - 2], now[0] + before, now[1] + after, *fir.pads[2 * index :])
+    resized = Axis(axis.size + before + after)
+    require(resized.size > 0, "it leaves nothing")
+    fir = replace(fir, axes=tuple(resized if a is axis else a for a in fir.axes), pads=pads)
+    return replace(x, term=fir, groups=(*x.groups[:dimension], (resized,), *x.groups[dimension + 1 :]))
 
 
-_RULES = {
-    "Reshape": _reshape, "Flatten": _flatten, "Transpose": _transpose, "Unsqueeze": _unsqueeze, "Squeeze": _squeeze,
-    "Expand": _repeat, "Tile": _repeat, "Gather": _gather, "Slice": _slice, "Pad": _pad,
+# by the shape of the output alone
+TO_SHAPE: dict[str, Callable[[Sym, Sequence[int]], Sym]] = {
+    "Reshape": reshape, "Flatten": reshape, "Squeeze": reshape, "Unsqueeze": reshape, "Expand": repeat, "Tile": repeat,
+}  # fmt: skip
+MOVES: dict[str, Callable[[Node, Sym, Sequence[Value | None]], Sym]] = {
+    "Transpose": _transpose, "Gather": _gather, "Slice": _slice, "Pad": _pad,
 }  # fmt: skip

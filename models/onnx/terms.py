@@ -1,23 +1,27 @@
-"""What the values of a GPEN's ONNX graph mean: terms over named axes, in which reshapes and factors have gone.
+"""What the values of a GPEN's graph are: terms over named axes, free of layout and of constant factors.
 
-Convention: a batch of one, which has no axis. An image term's axes are (channel, row, column), a vector's (channel,),
-a number's (). A value is a term times a factor, laid out in dimensions that each hold a group of axes in row-major
-order; a dimension of one holds none.
+Convention: a batch of one, which has no axis. The axes of a feature map are (channel, row, column), those of a vector
+(channel,), those of a number (). A value is a factor times a term, laid out in dimensions that each hold a group of
+axes in row-major order; a dimension of size one holds none. Terms are compared by identity.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
 from ..errors import GraphNotUnderstoodError
 
+Kind = TypeVar("Kind")
+Parts = tuple[tuple[float, "Term"], ...]
+
 
 @dataclass(eq=False)
 class Axis:
-    """A direction of a term. `kind`: "data"; "free", along which a value repeats; "zeros", where all but 0 is zero."""
+    """A direction of a term. `kind`: "data"; "free", along which a value repeats; "zeros", zero everywhere but at 0."""
 
     size: int
     kind: str = "data"
@@ -25,19 +29,20 @@ class Axis:
 
 @dataclass(eq=False)
 class Term:
-    """A node of the meaning: compared by identity."""
-
     axes: tuple[Axis, ...]
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__} of {'×'.join(str(axis.size) for axis in self.axes) or 'one number'}"
 
 
 @dataclass(eq=False)
 class Source(Term):
-    """The picture that goes in."""
+    """The input image."""
 
 
 @dataclass(eq=False)
 class Noise(Term):
-    """N(0,1), drawn anew at every call: what the SR variant takes for features."""
+    """N(0,1), drawn at every call: the SR variant has it in place of features."""
 
 
 @dataclass(eq=False)
@@ -49,15 +54,15 @@ class Leaf(Term):
 
 @dataclass(eq=False)
 class Conv(Term):
-    """A convolution whose input channels are multiplied by the vectors `ins` and its output channels by `outs`.
+    """A convolution; its input channels are scaled by the vectors `ins`, its output channels by `outs`.
 
-    `weight` is [O,I,KH,KW] also where `transposed`; `pads` are (top, bottom, left, right).
+    `weight` is [O,I,KH,KW], also where `transposed`; `pads` are (top, bottom, left, right).
     """
 
     x: Term
     weight: np.ndarray
     stride: int
-    pads: tuple[int, int, int, int]
+    pads: tuple[int, ...]
     transposed: bool = False
     ins: tuple[Term, ...] = ()
     outs: tuple[Term, ...] = ()
@@ -65,14 +70,14 @@ class Conv(Term):
 
 @dataclass(eq=False)
 class Fir(Term):
-    """Every channel alike: `up - 1` zeros behind every pixel, `pads` (negative ones crop), then `kernel`.
+    """upfirdn per channel: `up - 1` zeros behind every row and column, then `pads` (negative: crop), then `kernel`.
 
-    `kernel` is correlated, not flipped, sums to 1, and is None before there is one.
+    `up` is (rows, columns). `kernel` is correlated, not flipped; it sums to 1, and is None where there is none yet.
     """
 
     x: Term
-    up: int = 1
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    up: tuple[int, int] = (1, 1)
+    pads: tuple[int, ...] = (0, 0, 0, 0)
     kernel: np.ndarray | None = None
 
 
@@ -95,45 +100,41 @@ class Times(Term):
 
 @dataclass(eq=False)
 class Power(Term):
-    """Every value to the power of `exponent`."""
-
     x: Term
     exponent: float
 
 
 @dataclass(eq=False)
 class Total(Term):
-    """The sum over all axes of `x` that this term has no more."""
+    """The sum over the axes of `x` that this term lacks."""
 
     x: Term
 
 
 @dataclass(eq=False)
 class Sum(Term):
-    """Terms of the same axes times their factors, plus a constant along the first axis (a number: everywhere)."""
+    """Terms of the same axes times their factors, plus a constant per channel (`bias`; a number: for all)."""
 
-    parts: tuple[tuple[float, Term], ...]
+    parts: Parts
     bias: np.ndarray | None = None
 
 
 @dataclass(eq=False)
 class Concat(Term):
-    """Terms times their factors, one behind the other along the first axis."""
+    """Terms times their factors, joined along the first axis."""
 
-    parts: tuple[tuple[float, Term], ...]
+    parts: Parts
 
 
 @dataclass(eq=False)
 class LeakyRelu(Term):
-    """max(x, slope·x)."""
-
     x: Term
     slope: float
 
 
 @dataclass(eq=False)
 class Const:
-    """A value that is known: an array times a factor, so that scaling a weight copies nothing."""
+    """A known value: an array times a factor, so that scaling a weight copies nothing."""
 
     array: np.ndarray
     factor: float = 1.0
@@ -144,66 +145,69 @@ class Const:
 
     @property
     def value(self) -> np.ndarray:
-        """The array with its factor."""
-        return self.array if self.factor == 1.0 else (self.array * self.array.dtype.type(self.factor))
+        """The array times its factor."""
+        return self.array if self.factor == 1.0 else self.array * self.array.dtype.type(self.factor)
+
+    @property
+    def number(self) -> float | None:
+        """The one number that all values are (looked at up to 4096), or None."""
+        if not 0 < self.array.size <= 4096 or not (self.array == self.array.flat[0]).all():
+            return None
+        return float(self.array.flat[0]) * self.factor
 
 
 @dataclass(eq=False)
 class Sym:
-    """A value that depends on the picture: `factor` times `term`, laid out in `groups`, one a dimension."""
+    """A value that depends on the image: `factor` times `term`, laid out in `groups`, one per dimension."""
 
     term: Term
     groups: tuple[tuple[Axis, ...], ...]
     factor: float = 1.0
-    shape: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         self.shape = tuple(math.prod(axis.size for axis in group) for group in self.groups)
+
+    @property
+    def flat(self) -> list[Axis]:
+        """Its axes in row-major order."""
+        return [axis for group in self.groups for axis in group]
+
+    @property
+    def places(self) -> list[list[int]]:
+        """Per dimension, which of the term's axes it holds."""
+        return [[self.term.axes.index(axis) for axis in group] for group in self.groups]
+
+    def of_rank(self, rank: int) -> Sym:
+        """With dimensions of one in front, as broadcasting adds them."""
+        return replace(self, groups=((),) * (rank - len(self.groups)) + self.groups)
 
 
 Value = Const | Sym
 
 
+def require(holds: object, message: str) -> None:
+    """Raise GraphNotUnderstoodError unless something holds."""
+    if not holds:
+        raise GraphNotUnderstoodError(message)
+
+
+def expect(term: object, kind: type[Kind], what: str) -> Kind:
+    """The term, which must be of a kind."""
+    if not isinstance(term, kind):
+        raise GraphNotUnderstoodError(f"{what} is no {kind.__name__} but {term}")
+    return term
+
+
 def to_sym(value: Value) -> Sym:
-    """A constant as a term with an axis for every dimension above one; what is a term already as it is."""
+    """A constant as a term with an axis per dimension above one; a Sym as it is."""
     if isinstance(value, Sym):
         return value
     groups = tuple((Axis(n),) if n != 1 else () for n in value.shape)
-    leaf = Leaf(tuple(axis for group in groups for axis in group), value.array.squeeze())
-    return Sym(leaf, groups, value.factor)
+    return Sym(Leaf(tuple(axis for group in groups for axis in group), value.array.squeeze()), groups, value.factor)
 
 
-def only_axis(value: Sym, dimension: int) -> Axis:
-    """The one axis of a dimension."""
-    group = value.groups[dimension]
-    if len(group) != 1 or group[0].kind != "data":
-        raise GraphNotUnderstoodError("a dimension holds several axes where one is needed")
-    return group[0]
-
-
-def times(term: Term, factor: Term, axis: Axis | None) -> Term:
-    """Multiply; what follows a convolution becomes part of it, also through a blur, which leaves channels apart."""
-    if axis is not None and isinstance(term, Fir) and axis is term.axes[0]:
-        inner = term.x
-        return replace(term, x=times(inner, factor, inner.axes[0]))
-    if axis is not None and isinstance(term, Conv) and axis is term.axes[0]:
-        return replace(term, outs=(*term.outs, factor))
-    return Times(term.axes, term, factor, axis)
-
-
-def power(value: Sym, exponent: float) -> Sym:
-    """Raise to a power; the powers of square roots and reciprocals merge."""
-    if value.factor <= 0 and exponent != 2:
-        raise GraphNotUnderstoodError("a root or reciprocal of what may be negative")
-    term, merged = value.term, exponent
-    if isinstance(term, Power) and term.exponent in (0.5, -0.5, -1):
-        term, merged = term.x, exponent * term.exponent
-    return replace(value, term=Power(term.axes, term, merged), factor=value.factor**exponent)
-
-
-def parts_of(value: Sym) -> tuple[tuple[tuple[float, Term], ...], np.ndarray | None]:
-    """A value as the parts of a sum and what is added to them."""
-    term, factor = value.term, value.factor
+def parts_of(term: Term, factor: float = 1.0) -> tuple[Parts, np.ndarray | None]:
+    """A term times a factor as the parts of a sum and its bias."""
     if not isinstance(term, Sum):
         return ((factor, term),), None
     bias = None if term.bias is None else term.bias * factor
