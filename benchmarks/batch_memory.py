@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from engine_worker import pack
+from pack import pack
 
 HEIGHT, WIDTH, FACE = 1080, 1920, 400
 _KILOBYTES = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss

@@ -10,10 +10,9 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib
-import importlib.machinery
-import importlib.util
 import json
 import platform
+import runpy
 import statistics
 import subprocess
 import sys
@@ -41,9 +40,7 @@ def timed(call: Callable[[], Any]) -> dict[str, float]:
 
 def worker(root: Path, path: Path, turns: int) -> dict[str, Any]:
     """Time one process: PyTorch and the pack are imported before, whatever a load imports itself is part of it."""
-    spec = importlib.machinery.ModuleSpec("gpen_pack", None, is_package=True)
-    spec.submodule_search_locations = [str(root)]
-    sys.modules["gpen_pack"] = importlib.util.module_from_spec(spec)
+    runpy.run_path(str(ROOT / "load_pack.py"))["load_pack"](root=root)  # the other checkout may lack the file
     models = importlib.import_module("gpen_pack.models")
 
     def load() -> Any:

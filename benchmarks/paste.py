@@ -20,7 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from engine_worker import pack
+from pack import pack
 
 FRAME = (2160, 3840)
 FACE, PLACE, COUNT = 2048, 400, 10
@@ -28,8 +28,8 @@ FACE, PLACE, COUNT = 2048, 400, 10
 
 def scene(count: int) -> tuple[torch.Tensor, Any, torch.Tensor]:
     """A frame [1,H,W,3], ``count`` faces turned by up to 20 degrees at odd places, their pictures [M,S,S,3]."""
-    faces_module, alignment = pack("faces"), pack("faces.alignment")
-    template = pack("faces.templates").TEMPLATES["gpen"]
+    faces_module, alignment = pack("faces"), pack("faces.geometry.alignment")
+    template = faces_module.TEMPLATES["gpen"]
     generator = torch.Generator().manual_seed(0)
     frame = torch.rand(1, *FRAME, 3, generator=generator)
     landmarks = []

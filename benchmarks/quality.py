@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.machinery
-import importlib.util
 import json
+import runpy
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,14 +39,6 @@ class Row:
     regression: float
     ssim: float
     drift: float
-
-
-def _pack() -> None:
-    """Make the pack importable as ``gpen_pack``, whatever its folder is called."""
-    if "gpen_pack" not in sys.modules:
-        spec = importlib.machinery.ModuleSpec("gpen_pack", None, is_package=True)
-        spec.submodule_search_locations = [str(ROOT)]
-        sys.modules["gpen_pack"] = importlib.util.module_from_spec(spec)
 
 
 def measure(restorer: Any, original: torch.Tensor, recipes: dict[str, Any]) -> tuple[list[Row], dict[str, list[Any]]]:
@@ -172,7 +163,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--figure", type=Path, help="write a picture here (.jpg or .png)")
     parser.add_argument("--json", type=Path, help="write the figures here")
     args = parser.parse_args(argv)
-    _pack()
+    runpy.run_path(str(ROOT / "load_pack.py"))["load_pack"]()
     measures = importlib.import_module("gpen_pack.training.measures")
     portraits = importlib.import_module("gpen_pack.training.dataset").PortraitFolder(args.data, "held_out")
     restorer = importlib.import_module("gpen_pack.models").load_gpen(args.model)
