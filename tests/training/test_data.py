@@ -57,7 +57,7 @@ def test_absent_pictures_are_said_and_names_may_have_accents(portraits: Path, ca
     listing |= {"Zoë.png": listing[first]}
     (portraits / "landmarks.json").write_text(json.dumps(listing, ensure_ascii=False), encoding="utf-8")
     assert "Zoë.png" in PortraitFolder(portraits, "all").names
-    assert f"1 of {len(listing)} pictures are not there, {first}" in caplog.text
+    assert f"1 of {len(listing)} listed pictures are missing, for instance {first}" in caplog.text
 
 
 def test_aligned_square_puts_the_landmarks_on_the_template() -> None:
