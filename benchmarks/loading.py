@@ -1,8 +1,8 @@
-"""Loading a 2048 px GPEN of 285 MB against reading its file: ``python benchmarks/loading.py``. See README.md.
+"""Loading a 2048 px GPEN of 285 MB, compared to reading its file: ``python benchmarks/loading.py``. See README.md.
 
-Every round starts a process for each contender, one after the other. It reads the file into fresh memory, loads it for
-the first time, and then reads and loads it in turns. The file is made here, of random weights, and lies in the page
-cache. Another checkout of the pack can run beside this one: ``--beside ../before``.
+Each round starts one process per contender, one after the other. It reads the file into fresh memory, loads it for the
+first time, and then reads and loads it in turns. The file is written here, with random weights, so it is in the page
+cache. Another checkout of the pack can be measured next to this one: ``--beside ../before``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FORMATS = ("safetensors", "pth")
 
 
 def timed(call: Callable[[], Any]) -> dict[str, float]:
-    """Seconds of one call, by the clock on the wall and of the processor; what it returns is let go of outside."""
+    """Seconds of one call, wall clock and processor time; its result is freed outside the timing."""
     gc.collect()
     start, cpu = time.perf_counter(), time.process_time()
     result = call()
@@ -39,13 +39,13 @@ def timed(call: Callable[[], Any]) -> dict[str, float]:
 
 
 def worker(root: Path, path: Path, turns: int) -> dict[str, Any]:
-    """Time one process: PyTorch and the pack are imported before, whatever a load imports itself is part of it."""
+    """Measure in this process: PyTorch and the pack are imported before; what a load imports itself is included."""
     runpy.run_path(str(ROOT / "load_pack.py"))["load_pack"](root=root)  # the other checkout may lack the file
     models = importlib.import_module("gpen_pack.models")
 
     def load() -> Any:
         restorer = models.load_gpen(path)
-        assert restorer.module.declined is None, "the fast engine is what is timed"
+        assert restorer.module.declined is None, "expected the fast engine, which is what is measured"
         return restorer
 
     reads, loads = [timed(path.read_bytes)], [timed(load)]
@@ -56,7 +56,7 @@ def worker(root: Path, path: Path, turns: int) -> dict[str, Any]:
 
 
 def make_files(folder: Path) -> dict[str, Path]:
-    """The same random weights in both formats; written, so in the page cache."""
+    """Write the same random weights in both formats, which puts them into the page cache."""
     from engine_worker import random_network
     from safetensors.torch import save_file
 
@@ -69,9 +69,9 @@ def make_files(folder: Path) -> dict[str, Path]:
 
 
 def summary(runs: list[dict[str, Any]], clock: str) -> dict[str, dict[str, float]]:
-    """Medians and extremes over the processes; a ratio is of a load and of the readings of its own process.
+    """Median, minimum and maximum over the processes; each ratio is that of a load and a reading of one process.
 
-    The first load is held against the first reading, for both touch fresh memory; the later ones against each other.
+    The first load is compared to the first reading, since both touch fresh memory; the later ones to each other.
     """
     columns = ("reading", "load", "later reading", "later load", "×", "later ×")
     rows: dict[str, list[float]] = {name: [] for name in columns}
@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--beside", type=Path, action="append", default=[], help="another checkout of the pack")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--turns", type=int, default=3, help="later loads in each process")
-    parser.add_argument("--format", choices=FORMATS, action="append", help="which files, both by default")
+    parser.add_argument("--format", choices=FORMATS, action="append", help="file formats; both by default")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--worker", nargs=2, type=Path, metavar=("ROOT", "FILE"), help=argparse.SUPPRESS)

@@ -99,10 +99,10 @@ def face_batch(portraits: Portraits, count: int, generator: torch.Generator) -> 
     mirror = _chance(generator, count, 0.5)
     images = torch.where(mirror[:, None, None, None], images.flip(-1), images)
     points = torch.where(mirror[:, None, None], mirror_points(points), points).float()
-    return spoil(images, generator), points
+    return degrade_squares(images, generator), points
 
 
-def spoil(images: Tensor, generator: torch.Generator) -> Tensor:
+def degrade_squares(images: Tensor, generator: torch.Generator) -> Tensor:
     """Degrade with side light, gamma, clipped contrast, occlusion, low resolution, blur, noise: (M, 1, 64, 64)."""
     count = len(images)
     ramp = torch.linspace(-1, 1, INPUT_SIDE)
@@ -169,7 +169,7 @@ def non_face_batch(portraits: Portraits, bank: Tensor, count: int, generator: to
     chosen = torch.where(_chance(generator, rest, 0.15)[:, None, None, None], chosen.flip(-2), chosen)
     half = torch.cat([chosen[..., : INPUT_SIDE // 2], chosen[..., : INPUT_SIDE // 2].flip(-1)], -1)
     parts.append(torch.where(_chance(generator, rest, 0.15)[:, None, None, None], half, chosen))
-    return spoil(torch.cat(parts), generator)
+    return degrade_squares(torch.cat(parts), generator)
 
 
 def _off_faces(portraits: Portraits, count: int, generator: torch.Generator) -> Tensor:

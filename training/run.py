@@ -135,12 +135,12 @@ def inspect(trainer: Trainer, validation: PortraitFolder, sheet: Path, count: in
     region = face_region(size)
     columns, said = [], []
     for name in ("moderate", "strong"):
-        spoilt = RECIPES[name](original)
-        restored = trainer.restore(spoilt).cpu()
-        columns += [spoilt, restored]
-        gain = (psnr(restored, original, region) - psnr(spoilt, original, region)).mean()
+        degraded = RECIPES[name](original)
+        restored = trainer.restore(degraded).cpu()
+        columns += [degraded, restored]
+        gain = (psnr(restored, original, region) - psnr(degraded, original, region)).mean()
         energy, regression = (value.mean() for value in detail(restored, original, region))
-        more = regression - detail(spoilt, original, region)[1].mean()
+        more = regression - detail(degraded, original, region)[1].mean()
         said.append(f"{name}: {gain:+.2f} dB, energy {energy:.2f}, regression {regression:.2f} ({more:+.2f})")
     write_sheet(sheet, [*columns, original])
     return f"held out after step {trainer.step}: " + "; ".join(said)

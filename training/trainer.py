@@ -53,10 +53,10 @@ class Trainer:
         # constant learning rate: a discriminator slower than the generator gives no useful gradient
         self.d_optim = torch.optim.Adam(self.discriminator.parameters(), lr=options.adversarial_lr, betas=(0.0, 0.99))
         self.rng = torch.Generator().manual_seed(options.seed + 1)
-        self._attempt, self._doubt = self._restore_and_measure, self._logits
+        self._generate, self._discriminate = self._restore_and_measure, self._logits
         if options.compile:
-            self._attempt = torch.compile(self._attempt, dynamic=False)
-            self._doubt = torch.compile(self._doubt, dynamic=False)
+            self._generate = torch.compile(self._generate, dynamic=False)
+            self._discriminate = torch.compile(self._discriminate, dynamic=False)
         self.step = 0
         self.seconds = 0.0
         self.skipped = 0  # steps whose gradient was not finite
@@ -72,21 +72,21 @@ class Trainer:
     def train_step(self) -> dict[str, float]:
         """Train on one batch, including the discriminator if it is due; returns the losses by name."""
         target = self.stream.next().to(self.device)
-        spoilt = degrade(target, self.rng, self.ranges, group=self.options.group)
-        target, spoilt = target * 2 - 1, spoilt * 2 - 1
+        degraded = degrade(target, self.rng, self.ranges, group=self.options.group)
+        target, degraded = target * 2 - 1, degraded * 2 - 1
         for group in self.g_optim.param_groups:
             group["lr"] = self.learning_rate() * group["pace"]
         for group in self.d_optim.param_groups:
             group["lr"] = self.options.adversarial_lr
 
-        restored, loss, parts = self._attempt(spoilt, target)
+        restored, loss, parts = self._generate(degraded, target)
         report = {name: float(value) for name, value in parts.items()}
         adversarial = self.weights.adversarial > 0 and self.step >= self.options.adversarial_from
         window = self.discriminator.size
         corners = windows(self.rng, len(target), target.shape[-1], window)
         if adversarial:
             self.discriminator.requires_grad_(False)
-            fooled = generator_adversarial(self._doubt(cut(restored, corners, window)))
+            fooled = generator_adversarial(self._discriminate(cut(restored, corners, window)))
             ramp = min(1.0, (self.step - self.options.adversarial_from + 1) / self.options.adversarial_ramp)
             loss = loss + self.weights.adversarial * ramp * fooled
             report["g"] = float(fooled.detach())
@@ -141,9 +141,9 @@ class Trainer:
         return functional_call(module, {name: p.to(self.working) for name, p in module.named_parameters()}, (x,))
 
     def _restore_and_measure(
-        self, spoilt: torch.Tensor, target: torch.Tensor
+        self, degraded: torch.Tensor, target: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-        restored = self._run(self.net, spoilt)
+        restored = self._run(self.net, degraded)
         return restored, *reconstruction_loss(restored, target, self.weights)
 
     def _logits(self, x: torch.Tensor) -> torch.Tensor:
@@ -152,7 +152,7 @@ class Trainer:
     def _discriminator_step(self, real: torch.Tensor, fake: torch.Tensor) -> dict[str, float]:
         o = self.options
         self.discriminator.requires_grad_(True)
-        loss = discriminator_adversarial(self._doubt(real), self._doubt(fake))
+        loss = discriminator_adversarial(self._discriminate(real), self._discriminate(fake))
         report = {"d": float(loss.detach())}
         if self.step % o.r1_every == 0:
             real = real.detach().clone().requires_grad_(True)

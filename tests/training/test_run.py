@@ -36,10 +36,10 @@ def test_training_goes_downhill(portraits: Path, tmp_path: Path, precision: str)
     options.shrink, options.noise, options.blur = 1.5, 0.0, 2.0
     trainer = build(options)
     target = trainer.stream.folder.crops([0, 1, 2, 3], 32)
-    spoilt = filter_each(target, gaussian_kernels(*[torch.full((4,), 1.2)] * 3, 4))
+    degraded = filter_each(target, gaussian_kernels(*[torch.full((4,), 1.2)] * 3, 4))
 
     def error() -> float:
-        return float((trainer.restore(spoilt) - target).abs().mean())
+        return float((trainer.restore(degraded) - target).abs().mean())
 
     before = error()
     reports = [trainer.train_step() for _ in range(40)]
