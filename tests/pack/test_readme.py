@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 import urllib.parse
 from pathlib import Path
 
@@ -53,14 +54,28 @@ def test_the_python_example_runs(
     assert bool((given["frame"].mask > 0).any()) and bool((given["mask"] > 0).any())
 
 
-def test_links_lead_somewhere(root: Path, readme: str) -> None:
+PAGES = ["README.md", "benchmarks/README.md", "benchmarks/NOTES.md", "training/README.md", "models/builtin/*.md"]
+
+
+@pytest.mark.parametrize("pattern", PAGES)
+def test_links_lead_somewhere(root: Path, pattern: str) -> None:
     if not (root / "run.py").exists():
-        pytest.skip("the published archive lacks some of the files that README.md links to")
-    for target in re.findall(r"\]\(([^)#]+)\)", readme):
-        if "://" not in target:
-            assert (root / urllib.parse.unquote(target)).exists(), target
-    for name in re.findall(r"`(example_workflows/[^`]+)`", readme):
-        assert (root / name).is_file(), name
+        pytest.skip("the published archive lacks some of the linked files")
+    pages = sorted(root.glob(pattern))
+    assert pages
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        for target, anchor in re.findall(r"\]\(([^)#]*)(?:#([^)]+))?\)", text):
+            if "://" in target:
+                continue
+            linked = page.parent / urllib.parse.unquote(target) if target else page
+            assert linked.exists(), f"{page.name}: {target}"
+            if anchor:
+                heads = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+                anchors = [re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads]
+                assert anchor in anchors, f"{page.name}: {target}#{anchor}"
+        for name in re.findall(r"`((?:example_workflows|results)/[^`*]+)`", text):
+            assert (page.parent / name).is_file(), f"{page.name}: {name}"
 
 
 def test_the_archive_lacks_what_the_page_says(root: Path, readme: str) -> None:
@@ -70,3 +85,19 @@ def test_the_archive_lacks_what_the_page_says(root: Path, readme: str) -> None:
     assert {"run.py", "tests/", "training/", "benchmarks/"} <= set(left_out)
     assert "load_pack.py" not in left_out
     assert "has no `run.py`, tests, training or benchmarks" in readme
+
+
+def test_the_table_of_sizes_has_the_measured_figures(root: Path, readme: str) -> None:
+    if not (root / "benchmarks").is_dir():
+        pytest.skip("benchmarks are not part of the published archive")
+    results = json.loads((root / "benchmarks/results/sizes-epyc-one-core.json").read_text(encoding="utf-8"))
+    page = (root / "benchmarks/README.md").read_text(encoding="utf-8").split("## Model sizes")[1].split("\n## ")[0]
+    for name, row in results["rows"].items():
+        start = f"| {name}" if name.startswith("GPEN") else "| built"
+        (short,) = (line for line in readme.split("## The nodes")[0].splitlines() if line.startswith(start))
+        (long,) = (line for line in page.splitlines() if line.startswith(start))
+        for line in (short, long):
+            assert f"| {row['bytes'] / 1e6:.0f} MB |" in line and f"| {row['peak_mb'] / 1e3:.2f} GB |" in line
+        seconds = statistics.median(row["cpu_s"])
+        assert f"| {seconds:.2f} s |" in long
+        assert f"| {seconds:.{1 if seconds > 1 else 2}f} s |" in short
