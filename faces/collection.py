@@ -23,7 +23,7 @@ class Faces:
 
     Convention: photo coordinates are (x, y) in pixels, continuous, origin at the top-left corner of the image (the
     centre of the pixel in column j, row i is (j + 0.5, i + 0.5)). A face's unit square is its aligned crop: (0, 0)
-    the crop's top-left corner, (1, 1) the bottom-right one. All tensors lie on the CPU.
+    the crop's top-left corner, (1, 1) the bottom-right one. All tensors are on the CPU.
     """
 
     landmarks: Tensor  # (M, 5, 2) float64: left eye, right eye, nose, left and right mouth corner, photo coordinates
