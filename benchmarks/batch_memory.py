@@ -1,7 +1,7 @@
 """Peak memory of Restore Image over batches of 1080p frames: ``python benchmarks/batch_memory.py``. See README.md.
 
-Every length has a process of its own. The detector is told where the one face of a frame lies: a real one works on a
-frame at a time anyway and would take most of the run. Everything behind it is what the node runs.
+Each length has a process of its own. The detector is told where the one face of a frame is: a real one works per frame
+anyway and would take most of the run. The rest is what the node runs.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from engine_worker import pack
+from pack import pack
 
 HEIGHT, WIDTH, FACE = 1080, 1920, 400
-_KILOBYTES = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+_KILOBYTES = 1 if sys.platform == "darwin" else 1024  # bytes per unit of ru_maxrss
 
 
 def worker(frames: int) -> dict[str, Any]:
-    """Restore one batch; the peak of this process, and what the batch, the result and its mask take of it."""
+    """Restore one batch; returns the peak of this process and the bytes of the batch, the result and its mask."""
     faces, detectors, restoration = pack("faces"), pack("detectors"), pack("restoration")
     restorer = pack("models").load_gpen("builtin")
 
     class Told:
-        """One face a frame, which moves."""
+        """A detector that returns one moving face per frame."""
 
         name = provider = "told"
 
@@ -50,10 +50,10 @@ def worker(frames: int) -> dict[str, Any]:
         image[index] = one
     before = peak()
     start = time.perf_counter()
-    with torch.inference_mode():  # as ComfyUI calls its nodes
+    with torch.inference_mode():  # as ComfyUI runs nodes
         done = restoration.restore_image(image, restorer, Told())
     seconds = time.perf_counter() - start
-    assert done.report.faces_restored == frames, "every frame has its face"
+    assert done.report.faces_restored == frames, "expected one restored face per frame"
     assert all(bool(done.mask[index].any()) for index in range(frames))
     assert torch.equal(done.image[-1][done.mask[-1] == 0], image[-1][done.mask[-1] == 0])
     tensors = {"input": image, "output": done.image, "mask": done.mask}
@@ -62,7 +62,7 @@ def worker(frames: int) -> dict[str, Any]:
 
 
 def peak() -> int:
-    """The most resident memory of this process so far, in bytes."""
+    """Peak resident memory of this process so far, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KILOBYTES
 
 

@@ -1,4 +1,4 @@
-"""Loading a 2048 px GPEN of 285 MB against reading its file: ``python benchmarks/loading.py``. See README.md.
+"""Loading a 2048 px GPEN of 285 MB, compared to reading its file: ``python benchmarks/loading.py``. See README.md.
 
 Every round starts a process per contender, one after the other. It loads the file for the first time, of which the
 peak of resident memory is noted, reads it into fresh memory, and then reads and loads it in turns. The file is made
@@ -11,10 +11,9 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib
-import importlib.machinery
-import importlib.util
 import json
 import platform
+import runpy
 import statistics
 import subprocess
 import sys
@@ -31,7 +30,7 @@ FORMATS = ("safetensors", "pth", "onnx")
 
 
 def timed(call: Callable[[], Any]) -> dict[str, float]:
-    """Seconds of one call, by the clock on the wall and of the processor; what it returns is let go of outside."""
+    """Seconds of one call, wall clock and processor time; its result is freed outside the timing."""
     gc.collect()
     start, cpu = time.perf_counter(), time.process_time()
     result = call()
@@ -41,15 +40,13 @@ def timed(call: Callable[[], Any]) -> dict[str, float]:
 
 
 def worker(root: Path, path: Path, turns: int) -> dict[str, Any]:
-    """Time one process: PyTorch and the pack are imported before, whatever a load imports itself is part of it."""
-    spec = importlib.machinery.ModuleSpec("gpen_pack", None, is_package=True)
-    spec.submodule_search_locations = [str(root)]
-    sys.modules["gpen_pack"] = importlib.util.module_from_spec(spec)
+    """Measure in this process: PyTorch and the pack are imported before; what a load imports itself is included."""
+    runpy.run_path(str(ROOT / "load_pack.py"))["load_pack"](root=root)  # the other checkout may lack the file
     models = importlib.import_module("gpen_pack.models")
 
     def load() -> Any:
         restorer = models.load_gpen(path)
-        assert restorer.module.declined is None, "the fast engine is what is timed"
+        assert restorer.module.declined is None, "expected the fast engine, which is what is measured"
         return restorer
 
     before = peak_memory()
@@ -88,9 +85,9 @@ def make_files(folder: Path, formats: Sequence[str]) -> dict[str, Path]:
 
 
 def summary(runs: list[dict[str, Any]], clock: str) -> dict[str, dict[str, float]]:
-    """Medians and extremes over the processes; a ratio is of a load and of the readings of its own process.
+    """Median, minimum and maximum over the processes; each ratio is that of a load and a reading of one process.
 
-    The first load is held against the first reading, for both touch fresh memory; the later ones against each other.
+    The first load is compared to the first reading, since both touch fresh memory; the later ones to each other.
     """
     columns = ("reading", "load", "later reading", "later load", "×", "later ×")
     rows: dict[str, list[float]] = {name: [] for name in columns}

@@ -1,8 +1,8 @@
-"""Ten 2048 px faces into 400 px places of a 4K frame, on the CPU: ``python benchmarks/paste.py``. See README.md.
+"""Paste ten 2048 px faces into 400 px squares of a 4K frame, on the CPU: ``python benchmarks/paste.py``.
 
-*Full frames* is the way of most tools, spelt plainly with OpenCV: each face and a white square are warped over the
-whole frame, the square is eroded twice and blurred in proportion to the face, and the whole frame is blended in
-float32. The contenders take turns in one process, each on all cores that it is given.
+*Full frames* is what most tools do, in plain OpenCV: each face and a white square are warped over the whole frame, the
+square is eroded twice and blurred in proportion to the face, and the whole frame is blended in float32. The contenders
+run in turns in one process, each on all given cores. Results: README.md.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from engine_worker import pack
+from pack import pack
 
 FRAME = (2160, 3840)
 FACE, PLACE, COUNT = 2048, 400, 10
 
 
 def scene(count: int) -> tuple[torch.Tensor, Any, torch.Tensor]:
-    """A frame [1,H,W,3], ``count`` faces turned by up to 20 degrees at odd places, their pictures [M,S,S,3]."""
-    faces_module, alignment = pack("faces"), pack("faces.alignment")
-    template = pack("faces.templates").TEMPLATES["gpen"]
+    """A frame [1,H,W,3], ``count`` faces rotated by up to 20 degrees at uneven positions, their pictures [M,S,S,3]."""
+    faces_module, alignment = pack("faces"), pack("faces.geometry.alignment")
+    template = faces_module.TEMPLATES["gpen"]
     generator = torch.Generator().manual_seed(0)
     frame = torch.rand(1, *FRAME, 3, generator=generator)
     landmarks = []
@@ -45,7 +45,7 @@ def scene(count: int) -> tuple[torch.Tensor, Any, torch.Tensor]:
 
 
 def full_frames(frame: np.ndarray, matrices: np.ndarray, restored: np.ndarray) -> np.ndarray:
-    """The plain way: every step over the whole frame, once a face.
+    """The baseline: each step over the whole frame, per face.
 
     Args:
         frame: (H,W,3) float32; matrices: (M,2,3), unit square to frame; restored: (M,S,S,3) float32.
@@ -57,7 +57,7 @@ def full_frames(frame: np.ndarray, matrices: np.ndarray, restored: np.ndarray) -
         warped = cv2.warpAffine(face, forward, (width, height))
         square = cv2.warpAffine(np.ones(face.shape[:2], np.float32), forward, (width, height))
         square = cv2.erode(square, np.ones((2, 2), np.uint8))
-        edge = int(square.sum() ** 0.5) // 20  # a twentieth of the face
+        edge = int(square.sum() ** 0.5) // 20  # 5 % of the face
         centre = cv2.erode(square, np.ones((2 * edge, 2 * edge), np.uint8))
         soft = cv2.GaussianBlur(centre, (2 * edge + 1, 2 * edge + 1), 0)[:, :, None]
         frame = soft * (square[:, :, None] * warped) + (1 - soft) * frame
@@ -65,7 +65,7 @@ def full_frames(frame: np.ndarray, matrices: np.ndarray, restored: np.ndarray) -
 
 
 def contenders(count: int) -> dict[str, Callable[[], Any]]:
-    """Each pastes all faces over a fresh copy of the frame, but the last, which works in place."""
+    """The contenders: each pastes all faces into a new copy of the frame, except the last, which works in place."""
     frame, faces, restored = scene(count)
     paste = pack("faces")
     matrices, arrays = faces.matrices.numpy(), restored.numpy()
@@ -78,7 +78,7 @@ def contenders(count: int) -> dict[str, Callable[[], Any]]:
 
 
 def around_one_face() -> dict[str, Callable[[], Any]]:
-    """Detection, crop and paste around one face in the same frame; the network itself is not among them."""
+    """Detection, crop and paste of one face in the same frame, without the network."""
     frame, faces, restored = scene(1)
     paste, detectors = pack("faces"), pack("detectors")
     detector = detectors.load_detector("builtin")
@@ -90,7 +90,7 @@ def around_one_face() -> dict[str, Callable[[], Any]]:
 
 
 def measure(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, dict[str, list[float]]]:
-    """Seconds on the wall and of the processor, the contenders in turns after a warm-up each."""
+    """Wall clock and processor time in seconds, the contenders in turns after one warm-up each."""
     found: dict[str, dict[str, list[float]]] = {name: {"wall": [], "cpu": []} for name in calls}
     for turn in range(rounds + 1):
         for name, call in calls.items():
@@ -105,7 +105,7 @@ def measure(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, dict[
 
 
 def print_table(found: dict[str, dict[str, list[float]]], reference: str | None) -> None:
-    """The figures as Markdown; how many times faster than ``reference`` by either clock."""
+    """Print the figures as Markdown, with the speed-up over ``reference`` by both clocks."""
     print("| contender | median | fastest-slowest | processor time | times faster | by processor time |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name, clocks in found.items():
@@ -121,7 +121,7 @@ def print_table(found: dict[str, dict[str, list[float]]], reference: str | None)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, help="cores that each contender may use; all by default")
+    parser.add_argument("--threads", type=int, help="cores per contender; all by default")
     parser.add_argument("--faces", type=int, default=COUNT)
     parser.add_argument("--around", action="store_true", help="also detection, crop and paste around one face")
     parser.add_argument("--json", type=Path)

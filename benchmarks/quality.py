@@ -1,18 +1,16 @@
-"""How good the built-in model is on portraits it has never seen: ``python benchmarks/quality.py --data PORTRAITS``.
+"""Quality of the built-in model on held-out portraits: ``python benchmarks/quality.py --data PORTRAITS``.
 
-Aligned faces are spoilt by fixed recipes (``training/measures.py``) and restored; the figures are means over the
-held-out portraits, inside the ellipse of brows, eyes, nose and mouth. The model is held to its bars under the recipe
-*moderate*; the others tell how far it carries. Two answers that need no training stand beside
-the model: the bicubic enlargement, and an unsharp mask on it.
+Aligned faces are degraded by fixed recipes (``training/measures.py``) and restored; the figures are means over the
+held-out portraits, inside the ellipse of brows, eyes, nose and mouth. The bars apply to the recipe *moderate*; the
+others show how far the model generalises. There are two baselines: bicubic upscaling, and an unsharp mask on it.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.machinery
-import importlib.util
 import json
+import runpy
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,13 +23,13 @@ ROOT = Path(__file__).resolve().parents[1]
 # eyes, nose, corners of the mouth in skimage.data.astronaut()
 ASTRONAUT = ((203.3, 100.8), (247.0, 103.0), (225.0, 125.0), (206.0, 141.0), (241.0, 142.5))
 ANSWERS = ("bicubic", "unsharp mask", "GPEN")
-HELD_TO = "moderate"  # the recipe whose bars decide the exit code
+HELD_TO = "moderate"  # the recipe that decides the exit code
 BARS = {"gain": 1.0, "energy": (0.6, 1.4), "regression": 0.10}
 
 
 @dataclass(frozen=True)
 class Row:
-    """Means over all portraits for one answer under one recipe; PSNR in dB, drift of 255."""
+    """Means over all portraits for one answer under one recipe; PSNR in dB, drift in units of 1/255."""
 
     recipe: str
     answer: str
@@ -42,34 +40,26 @@ class Row:
     drift: float
 
 
-def _pack() -> None:
-    """Make the pack importable as ``gpen_pack``, whatever its folder is called."""
-    if "gpen_pack" not in sys.modules:
-        spec = importlib.machinery.ModuleSpec("gpen_pack", None, is_package=True)
-        spec.submodule_search_locations = [str(ROOT)]
-        sys.modules["gpen_pack"] = importlib.util.module_from_spec(spec)
-
-
 def measure(restorer: Any, original: torch.Tensor, recipes: dict[str, Any]) -> tuple[list[Row], dict[str, list[Any]]]:
-    """Spoil, answer, compare.
+    """Degrade, restore and compare.
 
     Args:
-        restorer: what ``load_gpen`` gave.
+        restorer: from ``load_gpen``.
         original: [N,3,S,S] in [0,1], aligned, S the restorer's size.
         recipes: name -> recipe.
 
     Returns:
-        The rows, and for every recipe its pictures [spoilt, unsharp, restored], each [N,3,S,S].
+        The rows, and per recipe the pictures [degraded, unsharp, restored], each [N,3,S,S].
     """
     measures = importlib.import_module("gpen_pack.training.measures")
     region = measures.face_region(original.shape[-1])
     rows, pictures = [], {}
     for name, recipe in recipes.items():
-        spoilt = recipe(original)
-        unsharp = measures.unsharp_mask(spoilt)
-        restored = restorer.restore(spoilt.permute(0, 2, 3, 1).contiguous()).cpu().permute(0, 3, 1, 2)
-        restored = (restored * 255).round() / 255  # what a file would hold
-        pictures[name] = [spoilt, unsharp, restored]
+        degraded = recipe(original)
+        unsharp = measures.unsharp_mask(degraded)
+        restored = restorer.restore(degraded.permute(0, 2, 3, 1).contiguous()).cpu().permute(0, 3, 1, 2)
+        restored = (restored * 255).round() / 255  # as in an 8-bit file
+        pictures[name] = [degraded, unsharp, restored]
         for answer, x in zip(ANSWERS, pictures[name], strict=True):
             energy, regression = measures.detail(x, original, region)
             values = (
@@ -84,10 +74,10 @@ def measure(restorer: Any, original: torch.Tensor, recipes: dict[str, Any]) -> t
 
 
 def verdict(rows: list[Row]) -> dict[str, bool]:
-    """Whether the model meets every bar under every recipe.
+    """Whether the model meets all bars, by recipe.
 
-    Against the bicubic row of the same recipe, and better in all three figures than the unsharp mask (energy and
-    regression: closer to 1).
+    The bars are relative to the bicubic row of the same recipe; besides, the model must beat the unsharp mask in all
+    three figures (energy and regression: closer to 1).
     """
     met = {}
     for name in dict.fromkeys(row.recipe for row in rows):
@@ -104,15 +94,15 @@ def verdict(rows: list[Row]) -> dict[str, bool]:
 
 
 def markdown(rows: list[Row], recipes: dict[str, Any], count: int, model: str, figure: str | None) -> str:
-    """The page: what was done, the table, the bars."""
+    """The results as a page: method, table, bars."""
     given = {row.recipe: row for row in rows if row.answer == "bicubic"}
     lines = [
         f"# Quality of {model}",
         "",
-        f"Means over {count} held-out portraits, face region, 256 px. Higher PSNR and SSIM are better; energy is the "
-        "detail there is (1: as much as in the original), regression the part of the original's detail that is there "
-        "(both behind a Gaussian of sigma 1.2 px and a Laplacian, so grain does not count); drift is the distance of "
-        "the mean colours, of 255. In brackets: against the bicubic enlargement.",
+        f"Means over {count} held-out portraits, face region, 256 px. Higher PSNR and SSIM are better. Energy is the "
+        "amount of detail (1: as much as in the original), regression the part of the original's detail that is "
+        "restored (both after a Gaussian of sigma 1.2 px and a Laplacian, so that grain does not count). Drift is the "
+        "distance between the mean colours, in units of 1/255. In brackets: difference to bicubic upscaling.",
         "",
         "| recipe | answer | PSNR dB | energy | regression | SSIM | drift |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -128,22 +118,22 @@ def markdown(rows: list[Row], recipes: dict[str, Any], count: int, model: str, f
     lines += [f"* {name}: {recipe.describe()}" for name, recipe in recipes.items()]
     lines += [
         "",
-        f"Bars: PSNR at least {BARS['gain']:g} dB and regression at least {BARS['regression']:g} above the bicubic "
-        f"enlargement, energy {BARS['energy'][0]:g} to {BARS['energy'][1]:g}, and better than the unsharp mask in all "
-        f"three; the model is held to them under {HELD_TO}. "
+        f"Bars: PSNR at least {BARS['gain']:g} dB and regression at least {BARS['regression']:g} above bicubic "
+        f"upscaling, energy {BARS['energy'][0]:g} to {BARS['energy'][1]:g}, and better than the unsharp mask in all "
+        f"three; required under {HELD_TO}. "
         + " ".join(f"{name.capitalize()}: {'met' if ok else 'missed'}." for name, ok in met.items()),
     ]
     if figure:
-        lines += ["", f"![spoilt, unsharp mask, restored, original]({figure})", ""]
+        lines += ["", f"![degraded, unsharp mask, restored, original]({figure})", ""]
         lines += [
-            "From left to right: spoilt, unsharp mask, restored, original; from top to bottom: "
+            "From left to right: degraded, unsharp mask, restored, original; from top to bottom: "
             f"{', '.join(recipes)}. Eileen Collins, NASA, public domain; never trained on."
         ]
     return "\n".join(lines) + "\n"
 
 
 def astronaut_crop(size: int) -> torch.Tensor:
-    """A face that everybody may show, scikit-image's astronaut, aligned: [1,3,size,size] in [0,1]."""
+    """An aligned face in the public domain, scikit-image's astronaut: [1,3,size,size] in [0,1]."""
     import torch
     from skimage.data import astronaut
 
@@ -153,7 +143,7 @@ def astronaut_crop(size: int) -> torch.Tensor:
 
 
 def draw(path: Path, restorer: Any, recipes: dict[str, Any]) -> None:
-    """Write the astronaut spoilt, sharpened, restored and as she was, a row a recipe."""
+    """Write the astronaut degraded, sharpened, restored and original, one row per recipe."""
     import torch
 
     original = astronaut_crop(restorer.config.in_size)
@@ -163,7 +153,7 @@ def draw(path: Path, restorer: Any, recipes: dict[str, Any]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, print the table, write what was asked for; 1 where a bar is missed under the recipe that counts."""
+    """Measure, print the table, write the files asked for; 1 if a bar is missed under ``HELD_TO``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of portraits with landmarks.json")
     parser.add_argument("--model", default="builtin", help="a model file or name")
@@ -172,7 +162,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--figure", type=Path, help="write a picture here (.jpg or .png)")
     parser.add_argument("--json", type=Path, help="write the figures here")
     args = parser.parse_args(argv)
-    _pack()
+    runpy.run_path(str(ROOT / "load_pack.py"))["load_pack"]()
     measures = importlib.import_module("gpen_pack.training.measures")
     portraits = importlib.import_module("gpen_pack.training.dataset").PortraitFolder(args.data, "held_out")
     restorer = importlib.import_module("gpen_pack.models").load_gpen(args.model)

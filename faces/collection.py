@@ -1,4 +1,4 @@
-"""The faces of a batch of frames: where they are and how they are turned, no pixels."""
+"""The faces of a batch of frames: positions and alignment, no pixels."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from torch import Tensor
 from .geometry.alignment import alignable, apply_affine, face_matrices
 from .geometry.templates import template_points
 
-# the part of the unit square that a detector would box: brows to chin, ear to ear
+# the part of the unit square that a detector's box covers: brows to chin, ear to ear
 _HEAD = torch.tensor([[0.25, 0.25], [0.75, 0.25], [0.75, 0.9], [0.25, 0.9]], dtype=torch.float64, device="cpu")
 
 
 @dataclass(frozen=True, eq=False)
 class Faces:
-    """Aligned faces of ``frame_count`` frames of one size; what a restored crop needs on its way back.
+    """Aligned faces of ``frame_count`` frames of one size: all that pasting a restored crop needs.
 
     Convention: photo coordinates are (x, y) in pixels, continuous, origin at the top-left corner of the image (the
     centre of the pixel in column j, row i is (j + 0.5, i + 0.5)). A face's unit square is its aligned crop: (0, 0)
-    the crop's top-left corner, (1, 1) the bottom-right one. All tensors lie on the CPU.
+    the crop's top-left corner, (1, 1) the bottom-right one. All tensors are on the CPU.
     """
 
     landmarks: Tensor  # (M, 5, 2) float64: left eye, right eye, nose, left and right mouth corner, photo coordinates
@@ -34,9 +34,9 @@ class Faces:
     image_size: tuple[int, int]  # height, width
     frame_count: int
     template: str = "gpen"
-    dropped: int = 0  # degenerate detections left out
+    dropped: int = 0  # number of degenerate detections that were left out
     detector: str = ""
-    frame_count_inferred: bool = False  # nobody said how many frames there are: at least frame_count
+    frame_count_inferred: bool = False  # frame_count is a lower bound, taken from frame_indices
 
     def __len__(self) -> int:
         return self.landmarks.shape[0]
@@ -52,10 +52,10 @@ class Faces:
         return self.matrices[:, :, :2].sum(-1) / 2 + self.matrices[:, :, 2]
 
     def __getitem__(self, index: int | slice | Sequence[int] | Sequence[bool] | Tensor) -> Faces:
-        """A part of the faces, in the order of the indexes; bool selects. Frames and size stay as they are."""
+        """Subset of the faces in the order of the indexes, or by a bool mask; frame count and size are unchanged."""
         if isinstance(index, int):
-            if not -len(self) <= index < len(self):  # also what ends a for loop over the faces
-                raise IndexError(f"face {index} of {len(self)}")
+            if not -len(self) <= index < len(self):  # also ends a for loop over the faces
+                raise IndexError(f"expected the index of one of {len(self)} faces, got {index}")
             index = [index]
         chosen: slice | Tensor
         if isinstance(index, slice):
@@ -71,20 +71,20 @@ class Faces:
         return self[self.frame_indices == frame]
 
     def scaled_to(self, image_size: tuple[int, int]) -> Faces:
-        """The same faces in the same frames resized to (height, width).
+        """The same faces for the same frames resized to (height, width).
 
         Raises:
-            ValueError: another aspect, by more than the rounding of a pixel on each side.
+            ValueError: another aspect ratio, beyond rounding by one pixel per side.
         """
         size = (int(image_size[0]), int(image_size[1]))
         if size == self.image_size:
             return self
         (h0, w0), (h1, w1) = self.image_size, size
-        # some factor k must bring both sides within a pixel
+        # one scale factor must bring both sides to within a pixel
         if min(h1, w1) < 1 or max((w1 - 1) / w0, (h1 - 1) / h0) > min((w1 + 1) / w0, (h1 + 1) / h0):
             raise ValueError(
-                f"expected an image of {w0}×{h0} pixels or an enlarged or reduced one of the same aspect, "
-                f"got {w1}×{h1}: give the image that the faces were detected in, or a resized, not a cropped, one"
+                f"expected an image of {w0}×{h0} pixels, or of another size with the same aspect ratio, got {w1}×{h1}: "
+                "give the image in which the faces were detected, or a resized, not a cropped, version of it"
             )
         factor = torch.tensor([w1 / w0, h1 / h0], dtype=torch.float64, device="cpu")
         return replace(
@@ -96,27 +96,27 @@ class Faces:
         )
 
     def matched_to(self, images: Tensor) -> Faces:
-        """The faces in the coordinates of ``images`` (N, H, W, C), which must be the same frames at any scale.
+        """The faces in the coordinates of ``images`` (N, H, W, C): the same frames at any scale.
 
         Raises:
-            ValueError: not an image batch, another number of frames, or another aspect.
+            ValueError: not an image batch, another number of frames, or another aspect ratio.
         """
         if images.ndim != 4 or images.shape[-1] not in (3, 4) or images.numel() == 0:
             raise ValueError(f"expected images (N, H, W, 3 or 4), at least one, got {tuple(images.shape)}")
         count = images.shape[0]
         if count != self.frame_count and not (self.frame_count_inferred and count > self.frame_count):
             raise ValueError(
-                f"expected {self.frame_count} frame(s), as many as the faces were detected in, got {count}: "
-                "give the same batch, in the same order"
+                f"expected {self.frame_count} frame(s), those in which the faces were detected, got {count}: "
+                "give the same batch in the same order"
             )
         return self.scaled_to((images.shape[1], images.shape[2]))
 
     @classmethod
     def concatenate(cls, parts: Sequence[Faces]) -> Faces:
-        """The faces of consecutive runs of frames as those of one batch; frame indices go on counting.
+        """Concatenate the faces of consecutive runs of frames into those of one batch; frame indices are shifted.
 
         Args:
-            parts: at least one, all of frames of one size and with one template.
+            parts: at least one; all of one image size and one template.
 
         Raises:
             ValueError: nothing to concatenate, or parts of different sizes or templates.
@@ -137,7 +137,7 @@ class Faces:
 
     @classmethod
     def empty(cls, image_size: tuple[int, int], frame_count: int = 1, template: str = "gpen") -> Faces:
-        """No faces in ``frame_count`` frames of (height, width)."""
+        """A collection without faces, for ``frame_count`` frames of (height, width)."""
         none = torch.zeros(0, 5, 2, dtype=torch.float64, device="cpu")
         return cls.from_landmarks(none, [], image_size, template, frame_count=frame_count)
 
@@ -157,13 +157,13 @@ class Faces:
 
         Args:
             landmarks: (M, 5, 2) photo coordinates (x, y), torch or numpy: left eye, right eye, nose, left and right
-                mouth corner, left and right as in the picture.
-            frame_indices: (M,) which frame of the batch each is in.
+                mouth corner, where left and right are those of the picture.
+            frame_indices: (M,) index of each face's frame in the batch.
             image_size: (height, width) of the frames in pixels.
             template: a name of :data:`TEMPLATES`.
-            boxes: (M, 4) x0, y0, x1, y1; None: around the aligned head.
+            boxes: (M, 4) x0, y0, x1, y1; None: bounding boxes of the aligned heads.
             scores: (M,) confidences; None: 1.
-            frame_count: how many frames there are; None: at least as many as ``frame_indices`` tells.
+            frame_count: number of frames; None: a lower bound, taken from ``frame_indices``.
 
         Raises:
             ValueError: wrong shapes, an unknown template, an index outside the frames, or landmarks that cannot be
@@ -174,7 +174,7 @@ class Faces:
             points = points.reshape(0, 5, 2)
         count = points.shape[0]
         if points.ndim != 3 or points.shape[1:] != (5, 2):
-            raise ValueError(f"expected landmarks (M, 5, 2), five (x, y) points a face, got {tuple(points.shape)}")
+            raise ValueError(f"expected landmarks (M, 5, 2), five (x, y) points per face, got {tuple(points.shape)}")
         frames = _checked(frame_indices, torch.int64, (count,), "frame_indices")
         height, width = int(image_size[0]), int(image_size[1])
         if height < 1 or width < 1:
@@ -186,8 +186,8 @@ class Faces:
         bad = (~alignable(points, target)).nonzero().flatten().tolist()
         if bad:
             raise ValueError(
-                f"the landmarks of face {bad[0]} cannot be aligned, they are not finite, coincide, lie on one line "
-                f"or look like no face: {points[bad[0]].tolist()}; drop this detection"
+                f"the landmarks of face {bad[0]} cannot be aligned: they are not finite, coincide, lie on one line "
+                f"or do not look like a face: {points[bad[0]].tolist()}; drop this detection"
             )
         matrices = face_matrices(points, target)
         if boxes is None:
@@ -209,7 +209,8 @@ class Faces:
 def _tensor(values: Any, dtype: torch.dtype) -> Tensor:
     if isinstance(values, Tensor):
         return values.detach().to("cpu", dtype, copy=True)
-    return torch.as_tensor(values, dtype=dtype, device="cpu").clone()  # the dtype first: lists are float64
+    # with the dtype given here: lists keep float64 precision
+    return torch.as_tensor(values, dtype=dtype, device="cpu").clone()
 
 
 def _checked(values: Any, dtype: torch.dtype, shape: tuple[int, ...], name: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which of the faces that were found are restored, and in which order: by size, by mask, by index."""
+"""Select and order the detected faces: by size, by mask, by index."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from .collection import Faces
 from .skipped import Skipped, skip_faces
 
-# larger comes later; a face's centre is the middle of its aligned square
+# sort keys, ascending; a face's centre is that of its aligned square
 _KEYS: dict[str, Callable[[Faces], Tensor]] = {
     "large-small": lambda faces: -faces.sizes,
     "small-large": lambda faces: faces.sizes,
@@ -25,14 +25,16 @@ _KEYS: dict[str, Callable[[Faces], Tensor]] = {
 ORDERS = tuple(_KEYS)
 
 ACCEPTED = "all, or indexes counted from 0 within each frame, such as 0 or 0,2 or 0-2 or 0-2,5"
-LOAD_IMAGE_EMPTY = (64, 64)  # ComfyUI's LoadImage gives zeros of this size where the picture has no alpha
+LOAD_IMAGE_EMPTY = (64, 64)  # ComfyUI's LoadImage gives zeros of this size for a picture without alpha
 
 
 def parse_select(select: str) -> tuple[range, ...] | None:
-    """Read ``select``: None for ``all``, else the ranges of indexes that were named.
+    """Parse ``select``: None for ``all``, else the ranges of indexes.
 
-    Commas or blanks part the entries, blanks around a dash and commas at the ends do no harm.
-    Raises ValueError with the accepted forms for anything else.
+    Entries are separated by commas or blanks; blanks around a dash and commas at the ends are ignored.
+
+    Raises:
+        ValueError: anything else; the message names the accepted forms.
     """
     text = str(select).strip().lower()
     if text == "all":
@@ -45,17 +47,22 @@ def parse_select(select: str) -> tuple[range, ...] | None:
             raise ValueError(f"select must be {ACCEPTED}; got {select!r}")
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
-            raise ValueError(f"select must be {ACCEPTED}; in {select!r} the range {entry} runs backwards")
+            raise ValueError(f"select must be {ACCEPTED}; in {select!r} the range {entry} is reversed")
         ranges.append(range(first, last + 1))
     return tuple(ranges)
 
 
 def frame_mask(mask: Tensor | None, frame_count: int, *, empty_is_absent: bool = True) -> Tensor | None:
-    """The user's mask as (1 or frame_count, h, w), or None where it counts as absent.
+    """The user's mask as (1 or frame_count, h, w), or None if it counts as absent.
 
-    mask: (h, w) or (1 or N, h, w), any size; LoadImage's all-zero 64×64 means "no mask" if ``empty_is_absent``.
-    Raises TypeError for what is no floating point (or boolean) tensor, ValueError for other shapes, another number of
-    frames, and values that are not finite: a face under NaN would be left out without a word.
+    Args:
+        mask: (h, w) or (1 or N, h, w), any size, values in 0…1.
+        empty_is_absent: LoadImage's all-zero 64×64 means "no mask".
+
+    Raises:
+        TypeError: not a floating point or bool tensor.
+        ValueError: another shape or number of frames, or values that are not finite: a face under NaN would be dropped
+            silently.
     """
     if mask is None:
         return None
@@ -72,16 +79,16 @@ def frame_mask(mask: Tensor | None, frame_count: int, *, empty_is_absent: bool =
         raise ValueError(
             f"mask must have one frame, or as many as the image: expected 1 or {frame_count}, got {len(mask)}"
         )
-    # frame by frame: the sum of a narrower type makes a wide copy
+    # per frame: summing a narrower dtype in float32 makes a float32 copy
     if not all(torch.isfinite(frame.sum(dtype=torch.float32)) for frame in mask):
         raise ValueError("mask must have values in 0…1, got some that are not finite (NaN or infinity)")
     return mask
 
 
 def masked_in(faces: Faces, mask: Tensor) -> Tensor:
-    """(M,) bool: where the mask under a face's centre is above 0.5; ``mask`` as ``frame_mask`` gives it.
+    """(M,) bool: whether the mask is above 0.5 at each face's centre; ``mask`` as :func:`frame_mask` returns it.
 
-    Convention: the mask covers the frame edge to edge, whatever its size. A centre beyond the frame (a face cut by the
+    Convention: the mask covers the frame edge to edge, whatever its size. A centre outside the frame (a face cut by the
     border) takes the nearest value inside.
     """
     height, width = faces.image_size
@@ -97,14 +104,18 @@ def _named(ranges: tuple[range, ...] | None, rank: int) -> bool:
 
 
 def _missing(ranges: Iterable[range], count: int) -> str:
-    """The indexes of ``ranges`` that a frame with ``count`` faces does not have, in the way they are written."""
+    """The indexes of ``ranges`` that a frame with ``count`` faces does not have, as text."""
     beyond = (range(max(indexes.start, count), indexes.stop) for indexes in ranges)
     parts = (f"{r.start}" if len(r) == 1 else f"{r.start}-{r.stop - 1}" for r in beyond if r)
     return ", ".join(dict.fromkeys(parts))
 
 
 def check_selection(select: str, order: str, min_face_px: float) -> tuple[range, ...] | None:
-    """What ``parse_select`` makes of ``select``; ValueError for an unknown order or ``min_face_px`` below 0, too."""
+    """Check all selection options; returns ``select`` as :func:`parse_select` does.
+
+    Raises:
+        ValueError: a bad ``select``, an unknown order, or ``min_face_px`` below 0 or not finite.
+    """
     if order not in ORDERS:
         raise ValueError(f"order must be one of {', '.join(ORDERS)}; got {order!r}")
     if not (min_face_px >= 0 and math.isfinite(min_face_px)):
@@ -119,16 +130,20 @@ def select_faces(
     min_face_px: float = 16,
     mask: Tensor | None = None,
 ) -> tuple[Faces, tuple[Skipped, ...]]:
-    """Filter, then order within each frame, then pick by index.
+    """Filter by size and mask, order within each frame, then pick by index.
 
-    min_face_px: faces whose aligned square has a shorter side, in pixels of the photo, are left out
-    mask: in frame coordinates, see ``frame_mask``; a face stays where the mask under its centre is above 0.5
-    order: one of ``ORDERS``; equal faces stay in the order in which they were found
-    select: see ``parse_select``; counted per frame, after the filters and in ``order``, from 0. An index that a frame
-        does not have is said, and is no error.
+    Args:
+        select: see :func:`parse_select`; counted per frame from 0, after the filters and in ``order``. An index that a
+            frame does not have is recorded, not an error.
+        order: one of :data:`ORDERS`; ties keep the order of detection.
+        min_face_px: least side of the aligned square, in pixels of the photo.
+        mask: in frame coordinates, see :func:`frame_mask`; a face is kept if the mask is above 0.5 at its centre.
 
-    Returns the faces frame by frame in ``order``, and an entry for everything that was left out.
-    Raises ValueError for an unknown order, a bad ``select``, ``min_face_px`` below 0, a mask that does not fit.
+    Returns:
+        The selected faces, frame by frame in ``order``, and a record for everything that was left out.
+
+    Raises:
+        ValueError: an unknown order, a bad ``select``, ``min_face_px`` below 0, or a mask that does not fit.
     """
     check_selection(select, order, min_face_px)
     return choose_faces(faces, select, order, min_face_px, frame_mask(mask, faces.frame_count))
@@ -137,16 +152,16 @@ def select_faces(
 def choose_faces(
     faces: Faces, select: str, order: str, min_face_px: float, user_mask: Tensor | None
 ) -> tuple[Faces, tuple[Skipped, ...]]:
-    """:func:`select_faces` behind its checks; ``user_mask`` as :func:`frame_mask` gives it."""
+    """:func:`select_faces` without its checks; ``user_mask`` as :func:`frame_mask` returns it."""
     ranges = parse_select(select)
-    large_enough = faces.sizes >= min_face_px - 1e-6  # the fit's own rounding
+    large_enough = faces.sizes >= min_face_px - 1e-6  # tolerance for the rounding of the fit
     skipped: list[Skipped] = []
     small = torch.nonzero(~large_enough).flatten().tolist()
     skipped += skip_faces(faces, small, "too_small", least=float(min_face_px))
     inside = masked_in(faces, user_mask) if user_mask is not None else torch.ones_like(large_enough)
     skipped += skip_faces(faces, torch.nonzero(large_enough & ~inside).flatten().tolist(), "outside_mask")
 
-    keys = torch.nan_to_num(_KEYS[order](faces), nan=math.inf).tolist()  # a score that is not known comes last
+    keys = torch.nan_to_num(_KEYS[order](faces), nan=math.inf).tolist()  # an unknown score (NaN) comes last
     by_frame: dict[int, list[int]] = {frame: [] for frame in sorted(set(faces.frame_indices.tolist()))}
     for index in torch.nonzero(large_enough & inside).flatten().tolist():
         by_frame[int(faces.frame_indices[index])].append(index)

@@ -1,4 +1,4 @@
-"""Records of faces that were found and left alone, and why."""
+"""Records of detected faces that were skipped, with the reason."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .collection import Faces
 
-#: kind -> the sentence's end that the report shows; placeholders are the record's ``values``
+#: kind -> end of the sentence in the report; the placeholders are the record's ``values``
 REASONS = {
-    "too_small": "its {size:.1f} px are below min_face_px {least:g}",
+    "too_small": "its size of {size:.1f} px is below min_face_px {least:g}",
     "outside_mask": "its centre lies outside the mask",
     "not_selected": "face {number} ({order}) is not among select {select}",
     "no_such_face": "select asks for face {missing}, but its faces are 0 to {last}",
-    "no_face_to_select": "select asks for face {missing}, but it has none after the filters",
+    "no_face_to_select": "select asks for face {missing}, but none is left after the filters",
     "unchanged": "not changed by the swap",
-    "outside_picture": "it lies outside of the picture",
+    "outside_picture": "it lies outside the picture",
     "no_original_count": "no original for this frame (original_image has {originals} frames, the image {images}): "
     "left untouched",
     "no_original_size": "no original for this frame (original_image is {original_size}, the image {image_size}): "
@@ -28,7 +28,7 @@ REASONS = {
 
 @dataclass(frozen=True)
 class Skipped:
-    """One face that was left alone, or a remark about a whole frame (then ``box`` and ``size`` are None).
+    """One skipped face, or a remark about a whole frame (then ``box`` and ``size`` are None).
 
     Attributes:
         kind: a key of ``REASONS``.
@@ -36,8 +36,8 @@ class Skipped:
         box: x0, y0, x1, y1 in photo coordinates.
         size: side of the aligned square in pixels of the photo.
         score: the detector's confidence.
-        number: the index that ``select`` counts this face by; None where a filter took it out before counting.
-        values: the numbers that the sentence shows.
+        number: the index of this face in ``select``; None if a filter removed it before counting.
+        values: the numbers in the sentence.
     """
 
     kind: str
@@ -50,14 +50,14 @@ class Skipped:
 
     @property
     def reason(self) -> str:
-        """The record in words, for a report."""
+        """The record as text, for a report."""
         return REASONS[self.kind].format(**{"size": self.size, "number": self.number, **self.values})
 
 
 def skip_faces(
     faces: Faces, indexes: Iterable[int], kind: str, number: int | None = None, **values: Any
 ) -> list[Skipped]:
-    """One record per named face, all of one kind."""
+    """One record of ``kind`` per face in ``indexes``."""
     records = []
     for index in indexes:
         x0, y0, x1, y1 = faces.boxes[index].tolist()

@@ -1,1 +1,1 @@
-"""Training of GPEN: aligned crops, degradations, losses, the adversary, and a loop that can be stopped and resumed."""
+"""Training of GPEN: aligned crops, degradations, losses, discriminator, and a training loop that can be resumed."""

@@ -6,26 +6,16 @@
 from __future__ import annotations
 
 import importlib
-import importlib.machinery
-import importlib.util
 import io
+import runpy
 import sys
 from pathlib import Path
-
-
-def _pack() -> None:
-    """Make the pack importable as ``gpen_pack``, whatever its folder is called."""
-    if "gpen_pack" not in sys.modules:
-        spec = importlib.machinery.ModuleSpec("gpen_pack", None, is_package=True)
-        spec.submodule_search_locations = [str(Path(__file__).resolve().parents[1])]
-        sys.modules["gpen_pack"] = importlib.util.module_from_spec(spec)
-
 
 if __name__ == "__main__":
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a console that lacks a sign shows another
-    _pack()
+            stream.reconfigure(errors="replace")  # a console that lacks a character prints another one
+    runpy.run_path(str(Path(__file__).absolute().parents[1] / "load_pack.py"))["load_pack"]()
     if sys.argv[1:2] == ["find-landmarks"]:
         sys.exit(importlib.import_module("gpen_pack.training.find_landmarks").main(sys.argv[2:]))
     sys.exit(importlib.import_module("gpen_pack.training.run").main())

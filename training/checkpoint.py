@@ -1,4 +1,4 @@
-"""Everything a run needs to go on, written so that a crash never leaves half a file; and the weights to hand out."""
+"""Checkpoints and exported weights, written atomically."""
 
 from __future__ import annotations
 
@@ -16,39 +16,41 @@ FORMAT = 1
 
 
 class CheckpointError(ValueError):
-    """A file is not a checkpoint of this program, or not of this run's network."""
+    """The file is not a checkpoint of this program, or is of another network."""
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` beside ``path`` and move it there in one step."""
+    """Write ``state`` to ``path`` atomically: a crash leaves the old file."""
     partial = path.with_name(path.name + ".part")
     torch.save({"format": FORMAT, **state}, partial)
     partial.replace(path)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read what :func:`save_checkpoint` wrote, tensors and plain values only.
+    """Read a checkpoint of :func:`save_checkpoint`; loads tensors and plain values only.
 
     Raises:
-        CheckpointError: the file is damaged or something else.
+        CheckpointError: the file is damaged, or not a checkpoint.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError, OSError, KeyError) as error:
-        raise CheckpointError(f"{path}: it is damaged or no checkpoint; move it away to start anew") from error
+        raise CheckpointError(f"{path}: damaged, or not a checkpoint; move it away to start a new run") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: expected a training checkpoint of format {FORMAT}; weights go with --init")
+        raise CheckpointError(
+            f"{path}: expected a training checkpoint of format {FORMAT}; to start from weights, use --init"
+        )
     return state
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The generator in any file that the pack can load (.safetensors, .pth, .onnx) or in a checkpoint (its EMA).
+    """Read a generator from any file that the pack loads (.safetensors, .pth, .onnx) or from a checkpoint (its EMA).
 
     Returns:
         The published keys, float32, on the CPU.
 
     Raises:
-        ModelFileError: damaged, or no GPEN.
+        ModelFileError: damaged, or not a GPEN.
     """
     try:
         weights, _ = read_gpen(path)
@@ -63,7 +65,7 @@ def export_weights(
     dtype: torch.dtype = torch.float16,
     metadata: dict[str, str] | None = None,
 ) -> None:
-    """Write a generator as ``.safetensors`` in ``dtype`` under the published keys, in one step.
+    """Write a generator as ``.safetensors`` in ``dtype`` under the published keys, atomically.
 
     Raises:
         CheckpointError: a weight is not finite in ``dtype``.
@@ -73,7 +75,9 @@ def export_weights(
     rounded = {key: value.detach().cpu().to(dtype).contiguous() for key, value in weights.items()}
     broken = [key for key, value in rounded.items() if not bool(value.isfinite().all())]
     if broken:
-        raise CheckpointError(f"not finite as {dtype}: {', '.join(broken[:5])}")
+        raise CheckpointError(
+            f"expected weights that are finite as {dtype}, got not finite ones in {', '.join(broken[:5])}"
+        )
     partial = path.with_name(path.name + ".part")
     partial.write_bytes(save(rounded, metadata=metadata or {}))
     partial.replace(path)

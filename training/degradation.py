@@ -1,4 +1,4 @@
-"""What time, cameras and file formats do to a face: blur, resampling, noise, JPEG, faded colour, in random order."""
+"""Random degradations: blur, downscaling, noise, JPEG and faded colour, in random or fixed order."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class DegradationRange:
-    """What :func:`degrade` draws from; every pair is (least, most).
+    """The distribution of :func:`degrade`; every pair is (least, most).
 
     Args:
-        blur: standard deviation of a Gaussian along its long axis, pixels of the sharp picture.
-        motion: length of a straight motion blur, pixels.
-        shrink: factor of the way down; the way back up is bicubic or bilinear.
-        noise: standard deviation of Gaussian noise, of 255.
-        jpeg: quality.
-        fade: share of the colour that is lost.
-        *_chance: how often a step happens at all.
-        in_order_chance: how often the steps come in a camera's order: blur, shrinking, noise, JPEG, fading.
-        clean_chance: how often nothing at all happens, so that a good picture stays as it is.
+        blur: sigma of a Gaussian along its long axis, in pixels of the sharp picture.
+        motion: length of a linear motion blur, in pixels.
+        shrink: factor of the downscaling; the upscaling back is bicubic or bilinear.
+        noise: sigma of Gaussian noise, in units of 1/255.
+        jpeg: JPEG quality.
+        fade: fraction of the chroma that is lost.
+        *_chance: probability of each step.
+        in_order_chance: probability of the order of a camera: blur, downscaling, noise, JPEG, fading.
+        clean_chance: probability of no degradation, so that a good picture stays unchanged.
     """
 
     blur: Range = (0.2, 2.5)
@@ -47,9 +47,9 @@ class DegradationRange:
 
 
 def gaussian_kernels(sigma_x: torch.Tensor, sigma_y: torch.Tensor, angle: torch.Tensor, radius: int) -> torch.Tensor:
-    """Gaussians with two axes.
+    """Anisotropic Gaussian kernels.
 
-    Convention: [N] standard deviations in pixels along axes turned by ``angle`` radians (from +x towards +y, y down).
+    Convention: [N] sigmas in pixels along axes rotated by ``angle`` radians (from +x towards +y, y down).
 
     Returns:
         [N, 2·radius+1, 2·radius+1], each summing to 1.
@@ -63,7 +63,7 @@ def gaussian_kernels(sigma_x: torch.Tensor, sigma_y: torch.Tensor, angle: torch.
 
 
 def motion_kernels(length: torch.Tensor, angle: torch.Tensor, radius: int) -> torch.Tensor:
-    """Straight strokes of [N] pixels' ``length`` under ``angle`` radians, half a pixel thick: [N,K,K], sums 1."""
+    """Kernels of linear motion blur, ``length`` [N] pixels at ``angle`` radians: [N,K,K], each summing to 1."""
     ticks = torch.arange(-radius, radius + 1, dtype=torch.float32)
     y, x = torch.meshgrid(ticks, ticks, indexing="ij")
     cos, sin = torch.cos(angle).view(-1, 1, 1), torch.sin(angle).view(-1, 1, 1)
@@ -73,11 +73,11 @@ def motion_kernels(length: torch.Tensor, angle: torch.Tensor, radius: int) -> to
 
 
 def filter_each(x: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
-    """Correlate every picture [N,C,H,W] with its own kernel [N,K,K] (K odd), borders reflected."""
+    """Correlate each picture of [N,C,H,W] with its own kernel of [N,K,K] (K odd), borders reflected."""
     n, c, h, w = x.shape
     radius = kernels.shape[-1] // 2
     padded = F.pad(x, (radius,) * 4, mode="reflect")
-    if radius > 3:  # quicker as a product of spectra; what wraps around is cut off with the border
+    if radius > 3:  # faster as a product of spectra; the wrap-around is cropped with the border
         size = padded.shape[-2:]
         spectrum = torch.fft.rfft2(padded.float()) * torch.fft.rfft2(kernels.to(x).float(), s=size).conj()[:, None]
         return torch.fft.irfft2(spectrum, s=size)[:, :, :h, :w].to(x.dtype)
@@ -86,7 +86,7 @@ def filter_each(x: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
 
 
 def jpeg(x: torch.Tensor, quality: int) -> torch.Tensor:
-    """Through JPEG and back: [N,C,H,W] in [0,1], C 3, on any device (the coder runs on the CPU)."""
+    """Encode and decode as JPEG: [N,3,H,W] in [0,1], on any device (the codec runs on the CPU)."""
     pictures = (x.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     coded = []
     for picture in pictures:
@@ -97,14 +97,14 @@ def jpeg(x: torch.Tensor, quality: int) -> torch.Tensor:
 
 
 def resize(x: torch.Tensor, size: int, mode: str) -> torch.Tensor:
-    """[N,C,H,W] -> [N,C,size,size]; ``bilinear`` or ``bicubic`` are antialiased, ``area`` averages."""
+    """Resize [N,C,H,W] to [N,C,size,size]; ``bilinear`` and ``bicubic`` are antialiased, ``area`` averages."""
     if mode == "area":
         return F.interpolate(x, size=(size, size), mode="area")
     return F.interpolate(x, size=(size, size), mode=mode, align_corners=False, antialias=True).clamp(0, 1)
 
 
 def fade_color(x: torch.Tensor, loss: float) -> torch.Tensor:
-    """Move [N,3,H,W] towards its luma by ``loss`` (0 nothing, 1 black and white)."""
+    """Blend [N,3,H,W] with its luma by ``loss`` (0: no-op, 1: black and white)."""
     luma = (x * x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
     return x + (luma - x) * loss
 
@@ -112,17 +112,17 @@ def fade_color(x: torch.Tensor, loss: float) -> torch.Tensor:
 def degrade(
     x: torch.Tensor, rng: torch.Generator, ranges: DegradationRange | None = None, *, group: int = 1
 ) -> torch.Tensor:
-    """Spoil pictures at random.
+    """Degrade pictures at random.
 
-    Blur, shrinking, noise, JPEG and fading come in an order that is drawn anew, or in a camera's; in the end the
-    picture is enlarged back to its size and rounded to eight bits.
+    Blur, downscaling, noise, JPEG and fading, in a random order or that of a camera; then the picture is upscaled to
+    its size and rounded to eight bits.
 
     Args:
         x: [N,3,S,S] in [0,1].
-        rng: a CPU generator; its state alone decides what happens.
-        ranges: what to draw from.
-        group: pictures that share order, size and quality and go through every step together; blur and noise are
-            drawn for each all the same. One suits a CPU, a quarter of the batch a GPU.
+        rng: a CPU generator; the only source of randomness.
+        ranges: the distribution; None: the default one.
+        group: number of pictures that share order, size and quality and are processed together; blur and noise are
+            drawn per picture. 1 suits a CPU, a quarter of the batch a GPU.
 
     Returns:
         [N,3,S,S] in [0,1].
@@ -153,7 +153,7 @@ def _degrade_group(x: torch.Tensor, rng: torch.Generator, ranges: DegradationRan
 
 
 def _blur(x: torch.Tensor, rng: torch.Generator, ranges: DegradationRange, scale: float) -> torch.Tensor:
-    """Gaussian and motion blur, their sizes given for the sharp picture and scaled to the one at hand."""
+    """Gaussian and motion blur; their sizes are those for the sharp picture times ``scale``."""
     n = len(x)
     if _chance(rng, ranges.blur_chance):
         least, most = ranges.blur
@@ -172,14 +172,14 @@ def _blur(x: torch.Tensor, rng: torch.Generator, ranges: DegradationRange, scale
 
 
 def _noise(x: torch.Tensor, rng: torch.Generator, ranges: DegradationRange) -> torch.Tensor:
-    """Gaussian noise, of one colour for four pictures in ten."""
+    """Gaussian noise, monochrome for 40 % of the pictures."""
     n, _, h, w = x.shape
     least, most = ranges.noise
     sigma = (least + (most - least) * torch.rand(n, 1, 1, 1, generator=rng)) / 255
     mono = torch.rand(n, 1, 1, 1, generator=rng) < 0.4
     noise = torch.randn(n, 3, h, w, generator=rng)
     noise = torch.where(mono, noise[:, :1].expand(-1, 3, -1, -1), noise)
-    # a black-and-white picture gets black-and-white noise, or the network learns to remove colour
+    # monochrome noise for black-and-white pictures, or the network learns to remove colour
     noise = torch.where(_is_grey(x.cpu()), noise[:, :1].expand(-1, 3, -1, -1), noise)
     return (x + (noise * sigma).to(x)).clamp(0, 1)
 

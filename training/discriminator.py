@@ -1,4 +1,4 @@
-"""The adversary: StyleGAN2's residual discriminator on windows of the face, at any size."""
+"""StyleGAN2's residual discriminator on windows of the face, at any size."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ class Convolution(nn.Module):
 
     def __init__(self, i: int, o: int, kernel_size: int, *, down: bool = False, activate: bool = True) -> None:
         super().__init__()
-        pad = kernel_size - 1 + 2  # of the blur, so that stride 2 halves exactly
+        pad = kernel_size - 1 + 2  # padding of the blur, so that stride 2 halves the size exactly
         self.blur = Blur(((pad + 1) // 2, pad // 2)) if down else None
         self.conv = EqualConv2d(i, o, kernel_size, stride=2 if down else 1)
         self.activate = BiasedLeakyReLU(o) if activate else None
         self.pad = 0 if down else kernel_size // 2
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[N,i,H,W] -> [N,o,H,W], or half the size."""
+        """[N,i,H,W] -> [N,o,H,W], or [N,o,H/2,W/2] if ``down``."""
         x = F.pad(x, (self.pad,) * 4) if self.blur is None else self.blur(x)
         x = self.conv(x)
         return x if self.activate is None else self.activate(x)
 
 
 class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions, the second halving, beside a 1×1 that halves."""
+    """Two 3×3 convolutions, the second with stride 2, plus a 1×1 skip with stride 2."""
 
     def __init__(self, i: int, o: int) -> None:
         super().__init__()
@@ -47,12 +47,12 @@ class ResidualBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Real or restored: logits of square windows.
+    """Logits "real" against "restored" of square windows.
 
     Args:
-        size: side of its input, a power of two from 8 on.
+        size: side of the input, a power of two, at least 8.
         narrow: width relative to StyleGAN2's.
-        in_channels: 3, or 6 where the degraded picture is shown beside the one in question.
+        in_channels: 3, or 6 if the degraded picture is concatenated.
 
     Source: StyleGAN2 (Karras et al. 2020), the residual discriminator with minibatch standard deviation.
     """
@@ -70,13 +70,13 @@ class Discriminator(nn.Module):
         self.head = nn.Sequential(EqualLinear(widths[-1] * 16, widths[-1], activate=True), EqualLinear(widths[-1], 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[N,in_channels,size,size], pictures in [-1,1] -> logits [N,1]; larger is more real."""
+        """[N,in_channels,size,size] in [-1,1] -> logits [N,1]; larger is more real."""
         x = minibatch_deviation(self.body(x))
         return self.head(self.last(x).flatten(1))
 
 
 def minibatch_deviation(x: torch.Tensor, group: int = 4) -> torch.Tensor:
-    """Append the mean standard deviation over groups of the batch as one channel: [N,C,H,W] -> [N,C+1,H,W]."""
+    """Append the mean standard deviation over groups of the batch as a channel: [N,C,H,W] -> [N,C+1,H,W]."""
     n, _, h, w = x.shape
     group = min(group, n)
     while n % group:
@@ -86,7 +86,7 @@ def minibatch_deviation(x: torch.Tensor, group: int = 4) -> torch.Tensor:
 
 
 def windows(rng: torch.Generator, count: int, size: int, window: int) -> list[tuple[int, int]]:
-    """Top-left corners (y, x) of windows around the middle of the aligned face, jittered by an eighth of the room."""
+    """Top-left corners (y, x) of windows around the centre of the aligned face, jittered by a quarter of the slack."""
     room = size - window
     centre = torch.tensor([min(1.0, 0.62), 0.5]) * room
     offsets = (torch.rand(count, 2, generator=rng) - 0.5) * room * 0.5
@@ -94,5 +94,5 @@ def windows(rng: torch.Generator, count: int, size: int, window: int) -> list[tu
 
 
 def cut(x: torch.Tensor, corners: list[tuple[int, int]], window: int) -> torch.Tensor:
-    """One window of every picture: [N,C,S,S] -> [N,C,window,window]."""
+    """Crop one window per picture: [N,C,S,S] -> [N,C,window,window]."""
     return torch.stack([p[:, y : y + window, x0 : x0 + window] for p, (y, x0) in zip(x, corners, strict=True)])

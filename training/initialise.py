@@ -1,4 +1,4 @@
-"""A start that is worth a thousand steps: an untrained GPEN that returns its input, a little sharpened."""
+"""Initialisation that saves a thousand steps: an untrained GPEN that returns its input, slightly sharpened."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ import torch
 
 from ..gpen_arch import GPEN, ConfigError, GPENConfig
 
-# a pair sqrt(2)·lrelu(x), sqrt(2)·lrelu(-x), slope 0.2: one convolution reads its difference, 1.2·sqrt(2)·x
+# sqrt(2)·lrelu(x) - sqrt(2)·lrelu(-x) = 1.2·sqrt(2)·x at slope 0.2: what the next convolution reads from a pair
 _ENCODED = 1.2 * math.sqrt(2)
-# behind the decoder's own leaky ReLU the difference is 2·(1 + 0.2²)·x
+# after the decoder's own leaky ReLU the difference is 2·(1 + 0.2²)·x
 _DECODED = 2 * (1 + 0.2**2)
 
 
 @torch.no_grad()
 def start_as_copy(net: GPEN, *, sharpen: tuple[float, ...] = (1.0, 0.5), residual: float = 0.0) -> None:
-    """Initialise ``net`` so that it returns its input with its finest bands amplified, in place.
+    """Initialise ``net`` in place so that it returns its input with its finest bands amplified.
 
     Published training starts from a pretrained StyleGAN2, which a small budget cannot afford. The feature maps that
-    take the place of the noise reach the RGB layers unfiltered. Six channels of the encoder's upper levels carry the
-    picture (each colour and its negative, so that leaky ReLUs lose nothing), blurred and halved from level to level;
-    the RGB layers put the levels together as a Laplacian pyramid. Training begins where an unsharp mask ends, and
-    has only the correction to learn.
+    replace the noise reach the RGB layers unfiltered. Six channels of the encoder's upper levels carry the picture
+    (each colour and its negative, so that leaky ReLUs lose nothing), blurred and downscaled by 2 from level to level;
+    the RGB layers combine the levels as a Laplacian pyramid. Training starts from an unsharp mask and learns the
+    correction.
 
     Args:
-        net: freshly built, its weights still random. A network with fewer than six channels at full size, with added
+        net: newly built, with random weights. A network with fewer than six channels at full size, with added
             features, or with a larger output than input keeps its random RGB layers.
-        sharpen: amplification of the finest band, the one below, …; none: a plain copy. Levels with fewer than six
-            channels or under 8 px get none.
-        residual: spread of the other RGB weights; none, or random features
-            disturb the copy and training begins by silencing them, level by level, for good.
+        sharpen: amplification of the finest band, the next coarser one, …; empty: a plain copy. Levels with fewer
+            than six channels or below 8 px are not amplified.
+        residual: scale of the other RGB weights. With random features in the copy, training would first suppress
+            them level by level, permanently.
     """
     config = net.config
     for name, parameter in net.named_parameters():
         if name.endswith("noise.weight"):
-            parameter.fill_(1)  # zero would hide the encoder from the decoder until it has grown
+            parameter.fill_(1)  # with zero the decoder would not see the encoder at first
         if ".conv.modulation.weight" in name:
-            parameter.mul_(0.25)  # styles begin close to one, so the copy holds for every face
+            parameter.mul_(0.25)  # styles start close to one, so the copy holds for every face
         if "to_rgb" in name and name.endswith("conv.weight"):
             parameter.mul_(residual)
     sizes = [size for size in reversed(config.levels[1:]) if config.channels_at(size) >= 6]
@@ -51,7 +51,7 @@ def start_as_copy(net: GPEN, *, sharpen: tuple[float, ...] = (1.0, 0.5), residua
 
 
 def _carry(net: GPEN, k: int) -> None:
-    """Make the first six channels of encoder level k the picture's colours and their negatives."""
+    """Let the first six channels of encoder level k carry the picture's colours and their negatives."""
     weight = net.get_parameter(f"ecd{k}.0.{min(k, 1)}.weight")
     middle = weight.shape[-1] // 2
     scale = 1 / math.sqrt(weight[0].numel())  # the equalised learning rate
@@ -66,7 +66,7 @@ def _carry(net: GPEN, k: int) -> None:
 
 
 def _show(net: GPEN, size: int, gain: float) -> None:
-    """Let the RGB layer of a level paint ``gain`` times the picture that its features carry."""
+    """Let the RGB layer of a level add ``gain`` times the picture that its features carry."""
     channels = net.config.channels_at(size)
     layer = f"generator.to_rgbs.{net.config.levels.index(size) - 1}.conv"
     weight = net.get_parameter(f"{layer}.weight")
@@ -79,7 +79,7 @@ def _show(net: GPEN, size: int, gain: float) -> None:
 
 
 def compact_config(size: int, narrow: float, channel_multiplier: float, style_dim: int, mapping: int) -> GPENConfig:
-    """The published channel table at these widths."""
+    """A config with the published channel table at these widths."""
     return GPENConfig.standard(
         size, channel_multiplier=channel_multiplier, narrow=narrow, style_dim=style_dim, mapping_layers=mapping
     )
@@ -87,16 +87,16 @@ def compact_config(size: int, narrow: float, channel_multiplier: float, style_di
 
 @torch.no_grad()
 def take_over(net: GPEN, state_dict: dict[str, torch.Tensor]) -> tuple[int, list[str]]:
-    """Fill ``net`` with every tensor of another GPEN that fits, in place; the rest stays as it is.
+    """Copy every fitting tensor of another GPEN into ``net``, in place; the rest is unchanged.
 
-    A model of the same shape is taken whole; a 128 px model grown to 256 px keeps its decoder and mapping, and its
-    encoder moves up one place (level k of the small one sees what level k+1 of the large one sees).
+    A model of the same shape is copied completely. When a 128 px model is grown to 256 px, its decoder and mapping are
+    copied, and its encoder is shifted by one level: level k of the small one sees what level k+1 of the large one sees.
 
     Returns:
-        How many tensors were taken, and the names of those that were not.
+        The number of copied tensors, and the names of the tensors of ``net`` that were not set.
 
     Raises:
-        ConfigError: ``state_dict`` is not a GPEN's, or is one of another width or a larger size.
+        ConfigError: ``state_dict`` is not that of a GPEN, or is of another width or a larger size.
     """
     own = net.state_dict()
     source = dict(state_dict)
@@ -104,17 +104,18 @@ def take_over(net: GPEN, state_dict: dict[str, torch.Tensor]) -> tuple[int, list
     levels = int(math.log2(net.config.in_size)) - int(math.log2(theirs.in_size))
     if levels < 0:
         raise ConfigError(
-            f"cannot start a {net.config.in_size} px network from one of {theirs.in_size} px; grow, never shrink"
+            f"expected weights of at most {net.config.in_size} px to start from, got {theirs.in_size} px: "
+            "a network can grow, never shrink"
         )
     if levels > 0:
         source = {_moved(key, levels): value for key, value in source.items()}
         count = len(net.config.levels) - 1
         for i in range(count - levels, count):
-            # the level below already gives the whole picture
+            # the level below already outputs the whole picture
             net.get_parameter(f"generator.to_rgbs.{i}.conv.weight").zero_()
     if any(key in own and own[key].shape != value.shape for key, value in source.items() if key[:5] != "ecd0."):
         raise ConfigError(
-            f"the weights to start from are of another width; they fit --narrow {theirs.narrow:g} --channel-multiplier "
+            f"the weights to start from have another width: use --narrow {theirs.narrow:g} --channel-multiplier "
             f"{theirs.channel_multiplier or 1:g} --style-dim {theirs.style_dim} --mapping {theirs.mapping_layers}"
         )
     taken = [key for key, value in source.items() if key in own and own[key].shape == value.shape]
@@ -124,7 +125,7 @@ def take_over(net: GPEN, state_dict: dict[str, torch.Tensor]) -> tuple[int, list
 
 
 def _moved(key: str, levels: int) -> str:
-    if not key.startswith("ecd") or key.startswith("ecd0."):  # the stem fits by shape or not at all
+    if not key.startswith("ecd") or key.startswith("ecd0."):  # the stem fits by its shape or not at all
         return key
     level, rest = key[3:].split(".", 1)
     return f"ecd{int(level) + levels}.{rest}"

@@ -1,4 +1,4 @@
-"""Training examples for the landmark network: portraits turned, bent and spoiled, and squares that show no face."""
+"""Training examples of the landmark network: rotated, bent and degraded portraits, and squares without a face."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from ..detectors.builtin.landmark_net import INPUT_SIDE, mirror_points
 from .landmarks_data import Portraits, off_the_face
 
-_FINE = 2 * INPUT_SIDE  # squares are sampled at this side and averaged down
+_FINE = 2 * INPUT_SIDE  # squares are sampled at this side and averaged to half of it
 
 
 def _uniform(generator: torch.Generator, count: int, low: float, high: float) -> Tensor:
@@ -27,7 +27,7 @@ def _chance(generator: torch.Generator, count: int, probability: float) -> Tenso
 
 
 def _about_centre(angle: Tensor, stretch: Tensor, shift: Tensor) -> Tensor:
-    """Matrices of the unit square onto itself: turned by angle, stretched by (M, 2), shifted by (M, 2): (M, 2, 3)."""
+    """Maps of the unit square: rotated by angle, scaled by (M, 2) about the centre, shifted by (M, 2): (M, 2, 3)."""
     cos, sin = angle.cos(), angle.sin()
     linear = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2) * stretch[:, None, :]
     return torch.cat([linear, (0.5 + shift - linear.sum(-1) * 0.5)[..., None]], -1)
@@ -39,14 +39,14 @@ def _compose(outer: Tensor, inner: Tensor) -> Tensor:
 
 
 def _bend(uv: Tensor, amount: Tensor) -> Tensor:
-    """Push the middle of the square sideways, as turning the head does: (M, …, 2) -> (M, …, 2)."""
+    """Shift the middle of the square sideways, as yaw of the head does: (M, …, 2) -> (M, …, 2)."""
     q = 2 * uv - 1
     away = amount.view(-1, *[1] * (uv.ndim - 2)) * (1 - q[..., 0] ** 2).clamp(min=0) * (1 - q[..., 1] ** 2).clamp(min=0)
     return torch.stack([uv[..., 0] + away / 2, uv[..., 1]], -1)
 
 
 def _unbend(uv: Tensor, amount: Tensor) -> Tensor:
-    """The inverse of :func:`_bend`, by iteration (it contracts for |amount| < 0.5)."""
+    """The inverse of :func:`_bend`, by fixed-point iteration (contracting for |amount| < 0.5)."""
     guess = uv
     for _ in range(12):
         guess = uv - (_bend(guess, amount) - guess)
@@ -56,9 +56,9 @@ def _unbend(uv: Tensor, amount: Tensor) -> Tensor:
 def cut_bent(
     portraits: Portraits, which: Tensor, squares: Tensor, amount: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Squares (M, 2, 3) cut out of portraits ``which`` (M,), bent: (M, 1, 64, 64) float32 in [0, 1].
+    """Crop squares (M, 2, 3) from the portraits ``which`` (M,), bent: (M, 1, 64, 64) float32 in [0, 1].
 
-    A random colour channel is the grey; what lies outside the portrait is its edge, or flat.
+    The grey is a random colour channel. Outside the portrait its edge is repeated, or the square is flat.
     """
     _, _, height, width = portraits.pixels.shape
     count = len(which)
@@ -77,9 +77,9 @@ def cut_bent(
 
 
 def face_batch(portraits: Portraits, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Faces as the detector meets them: squares (M, 1, 64, 64) and their points (M, 5, 2) in [0, 1]² of the square.
+    """Faces as the detector sees them: squares (M, 1, 64, 64) and their points (M, 5, 2) in [0, 1]² of the square.
 
-    Two in five stand as the second pass sees them, the others as on a cascade's box, tilted up to 35°.
+    40 % are placed as in the second pass, the others as in a box of the cascade, tilted by up to 35°.
     """
     which = torch.randint(len(portraits), (count,), generator=generator)
     second = _chance(generator, count, 0.4)
@@ -99,11 +99,11 @@ def face_batch(portraits: Portraits, count: int, generator: torch.Generator) -> 
     mirror = _chance(generator, count, 0.5)
     images = torch.where(mirror[:, None, None, None], images.flip(-1), images)
     points = torch.where(mirror[:, None, None], mirror_points(points), points).float()
-    return spoil(images, generator), points
+    return degrade_squares(images, generator), points
 
 
-def spoil(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Light from a side, gamma, clipped contrast, covered patches, lost resolution, blur, noise: (M, 1, 64, 64)."""
+def degrade_squares(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Degrade with side light, gamma, clipped contrast, occlusion, low resolution, blur, noise: (M, 1, 64, 64)."""
     count = len(images)
     ramp = torch.linspace(-1, 1, INPUT_SIDE)
     direction = torch.randn(count, 2, generator=generator) * 0.25
@@ -120,7 +120,7 @@ def spoil(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _cover(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Put a flat, noisy or strange patch over a part of every third image."""
+    """Occlude a part of 35 % of the images with a flat patch or a patch of another image."""
     count = len(images)
     at = (torch.arange(INPUT_SIDE) + 0.5) / INPUT_SIDE
     centre, extent = torch.rand(count, 2, generator=generator), 0.08 + 0.3 * torch.rand(count, 2, generator=generator)
@@ -135,7 +135,7 @@ def _cover(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _lower_resolution(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Four in ten images lose resolution or sharpness, each batch in a few groups."""
+    """Reduce resolution or sharpness of 40 % of the images, in a few groups per batch."""
     images = images.clone()
     group = torch.randint(10, (len(images),), generator=generator)
     for index in range(3):
@@ -151,8 +151,11 @@ def _lower_resolution(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def non_face_batch(portraits: Portraits, bank: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Squares without a whole upright face, (M, 1, 64, 64): off faces, faces lying or upside down, shuffled faces,
-    pictures and cascade mistakes out of the bank, mirrored halves, patterns."""
+    """Squares without a whole upright face: (M, 1, 64, 64).
+
+    Off the faces, faces on their side or upside down, shuffled faces, patterns, and pictures and false positives of the
+    cascade from the bank, some of them made symmetric.
+    """
     off, turned, shuffled, drawn = count * 3 // 8, count // 16, count // 16, count // 16
     parts = [
         _off_faces(portraits, off, generator),
@@ -166,11 +169,11 @@ def non_face_batch(portraits: Portraits, bank: Tensor, count: int, generator: to
     chosen = torch.where(_chance(generator, rest, 0.15)[:, None, None, None], chosen.flip(-2), chosen)
     half = torch.cat([chosen[..., : INPUT_SIDE // 2], chosen[..., : INPUT_SIDE // 2].flip(-1)], -1)
     parts.append(torch.where(_chance(generator, rest, 0.15)[:, None, None, None], half, chosen))
-    return spoil(torch.cat(parts), generator)
+    return degrade_squares(torch.cat(parts), generator)
 
 
 def _off_faces(portraits: Portraits, count: int, generator: torch.Generator) -> Tensor:
-    tries = count * 3  # enough that the rest is never short
+    tries = count * 3  # enough that ``count`` are left after rejection
     which = torch.randint(len(portraits), (tries,), generator=generator)
     _, _, height, width = portraits.pixels.shape
     side = 20 * (220 / 20) ** torch.rand(tries, generator=generator, dtype=torch.float64)
@@ -200,7 +203,7 @@ def _shuffled_faces(portraits: Portraits, count: int, generator: torch.Generator
 
 
 def _patterns(count: int, generator: torch.Generator) -> Tensor:
-    """Noise of every coarseness, half of it symmetric, with hard or soft edges."""
+    """Noise at all scales, half of it symmetric, with hard or soft edges: (M, 1, 64, 64)."""
     parts = [torch.zeros(0, 1, INPUT_SIDE, INPUT_SIDE)]
     for _ in range(count):
         side = int(torch.randint(2, 20, (), generator=generator))

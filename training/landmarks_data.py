@@ -1,4 +1,4 @@
-"""What the landmark network learns from: portraits with five points, and pictures without faces."""
+"""Training data of the landmark network: portraits with five points, and pictures without faces."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from ..detectors.builtin.landmark_net import squares_of_points
 
 HELD_OUT_SHARE = 0.15
 
-# scikit-image's pictures without a face: these are learned from …
+# scikit-image's pictures without a face that are used for training
 LEARNED_PICTURES = (
     "brick", "grass", "gravel", "rocket", "clock_motion", "cell", "hubble_deep_field", "ihc", "retina", "moon",
     "horse", "logo", "color", "motorcycle_left", "microaneurysms", "phantom", "chessboard_RGB",
 )  # fmt: skip
-# … and these are not: they are for measuring.
+# those that are used for measuring only
 TEST_PICTURES = ("coffee", "chelsea", "coins", "page", "text", "motorcycle_right", "chessboard_GRAY")
 
 
 def is_held_out(name: str) -> bool:
-    """Whether a portrait is never trained on: the SHA-256 of its file name, as a fraction of 2^256, is below 0.15.
+    """Whether a portrait is held out: the SHA-256 of its file name, as a fraction of 2^256, is below 0.15.
 
-    The portraits with the smallest hashes: those that the training of GPEN holds out are among them.
+    Those are the portraits with the smallest hashes; the ones that the training of GPEN holds out are among them.
     """
     return int(hashlib.sha256(name.encode()).hexdigest(), 16) / 2**256 < HELD_OUT_SHARE
 
@@ -38,7 +38,7 @@ class Portraits:
     """Portraits of one size in memory.
 
     names: N file names; pixels: (N, 3, H, W) uint8 RGB; points: (N, 5, 2) float64 in photo pixels;
-    squares: (N, 2, 3) float64, the well-placed square of every face.
+    squares: (N, 2, 3) float64, the reference square of every face.
     """
 
     names: tuple[str, ...]
@@ -51,24 +51,26 @@ class Portraits:
 
 
 def read_portraits(folder: Path, held_out: bool) -> Portraits:
-    """The portraits of ``folder`` that are (not) held out; ``landmarks.json`` there names them and their points."""
+    """Read the portraits of ``folder`` that are (not) held out, as its ``landmarks.json`` lists them."""
     table = json.loads((folder / "landmarks.json").read_text(encoding="utf-8"))
     names = tuple(name for name in sorted(table) if is_held_out(name) == held_out)
     if not names:
-        raise ValueError(f"{folder / 'landmarks.json'}: no portrait left after the split; expected names and points")
+        raise ValueError(
+            f"{folder / 'landmarks.json'}: expected file names with points, got none on this side of the split"
+        )
     pixels = torch.stack([torch.from_numpy(read_rgb(folder / name)).permute(2, 0, 1) for name in names])
     points = torch.tensor([table[name] for name in names], dtype=torch.float64)
     return Portraits(names, pixels, points, squares_of_points(points))
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8."""
+    """Read a picture as (H, W, 3) uint8."""
     with Image.open(path) as image:
         return np.array(image.convert("RGB"))
 
 
 def skimage_pictures(names: tuple[str, ...], long_side: int = 1024) -> list[np.ndarray]:
-    """Pictures out of scikit-image's wheel, (H, W, 3) uint8, at most ``long_side`` pixels on the long side."""
+    """Pictures from scikit-image's package, (H, W, 3) uint8, the long side at most ``long_side`` pixels."""
     import skimage
 
     folder = Path(str(skimage.__file__)).parent / "data"
@@ -76,7 +78,7 @@ def skimage_pictures(names: tuple[str, ...], long_side: int = 1024) -> list[np.n
     for name in names:
         path = next((folder / f"{name}{end}" for end in (".png", ".jpg") if (folder / f"{name}{end}").is_file()), None)
         if path is None:
-            raise ValueError(f"{folder}: expected the picture {name}.png or .jpg; scikit-image 0.26 has it")
+            raise ValueError(f"{folder}: expected the picture {name}.png or .jpg, as in scikit-image 0.26")
         with Image.open(path) as image:
             image = image.convert("RGB")
             image.thumbnail((long_side, long_side))
@@ -85,13 +87,13 @@ def skimage_pictures(names: tuple[str, ...], long_side: int = 1024) -> list[np.n
 
 
 def grey_of(image: np.ndarray) -> Tensor:
-    """(H, W, 3) uint8 -> (H, W) float32 in [0, 1], the weights of ITU-R BT.601."""
+    """Luma of (H, W, 3) uint8: (H, W) float32 in [0, 1], weights of ITU-R BT.601."""
     weights = np.array([0.299, 0.587, 0.114], dtype=np.float32) / 255
     return torch.from_numpy(image.astype(np.float32) @ weights)
 
 
 def off_the_face(squares: Tensor, face: Tensor) -> Tensor:
-    """Which squares (M, 2, 3) show no whole face, given the well-placed one (2, 3) or (M, 2, 3): (M,) bool."""
+    """Whether squares (M, 2, 3) show no whole face, given the reference square (2, 3) or (M, 2, 3): (M,) bool."""
     half = squares.new_tensor([0.5, 0.5, 1.0])
     side, face_side = (torch.linalg.det(m[..., :2]).clamp(min=1e-9).sqrt() for m in (squares, face))
     away = torch.linalg.norm(squares @ half - face @ half, dim=-1) / torch.minimum(side, face_side)

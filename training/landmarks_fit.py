@@ -1,4 +1,4 @@
-"""The training loop of the landmark network: resumable, bounded by time, mining its own mistakes."""
+"""The training loop of the landmark network: resumable, with a time budget and hard negative mining."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def main(argv: list[str] | None = None) -> int:
     root = Path(__file__).resolve().parents[1]
     parser = argparse.ArgumentParser(prog="landmarks.py", description="Train the built-in detector's landmark network.")
     parser.add_argument("portraits", type=Path, help="folder with pictures of one size and landmarks.json")
-    parser.add_argument("--run", type=Path, default=root / "training/runs/landmarks", help="where the checkpoint lies")
+    parser.add_argument("--run", type=Path, default=root / "training/runs/landmarks", help="folder of the checkpoint")
     parser.add_argument("--out", type=Path, default=root / "models/builtin/face-landmarks.safetensors")
-    parser.add_argument("--no-faces", type=Path, help="a folder of further pictures without faces to learn from")
+    parser.add_argument("--no-faces", type=Path, help="a folder of further pictures without faces")
     parser.add_argument("--steps", type=int, default=4000, help="length of the learning-rate schedule, in batches")
-    parser.add_argument("--batch", type=int, default=96, help="examples a batch, half of them faces")
-    parser.add_argument("--time-budget", type=float, default=3600.0, help="seconds; start again to go on")
+    parser.add_argument("--batch", type=int, default=96, help="examples per batch, half of them faces")
+    parser.add_argument("--time-budget", type=float, default=3600.0, help="seconds; call again to resume")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--measure", action="store_true", help="train nothing, print what the weights in --out can do")
+    parser.add_argument("--measure", action="store_true", help="do not train; measure the weights in --out")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(args.threads)
@@ -63,15 +63,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def kept_or_found(path: Path, find: Callable[[], list[NonFaces]]) -> list[NonFaces]:
-    """What ``find`` finds, kept in ``path``: it takes minutes, and a resumed run asks again."""
+    """The result of ``find``, cached in ``path``, since it takes minutes."""
     if not path.is_file():
-        log.info("looking for squares without a face and for what the cascade mistakes for one")
+        log.info("collecting squares without a face and false positives of the cascade")
         torch.save([(one.grey, one.squares, one.face) for one in find()], path)
     return [NonFaces(*parts) for parts in torch.load(path, weights_only=True)]
 
 
 def cascade_file() -> str:
-    """The cascade's XML in scikit-image's wheel."""
+    """Path of the cascade's XML in scikit-image's package."""
     from skimage.data import lbp_frontal_face_cascade_filename
 
     return lbp_frontal_face_cascade_filename()
@@ -80,7 +80,7 @@ def cascade_file() -> str:
 def fit(
     portraits: Portraits, non_faces: list[NonFaces], checkpoint: Path, steps: int, batch: int, seconds: float, seed: int
 ) -> None:
-    """Train until ``steps`` batches are done or ``seconds`` are over; everything to go on lies in ``checkpoint``."""
+    """Train until ``steps`` batches are done or ``seconds`` have passed; ``checkpoint`` holds the whole state."""
     torch.manual_seed(seed)
     net, average = LandmarkNet(), LandmarkNet()
     average.load_state_dict(net.state_dict())
@@ -106,7 +106,7 @@ def fit(
             line = "step %d  points %.4f  face %.4f  no face %.4f  hard %d  %.0f s"
             log.info(line, done, *shown, len(hard), time.monotonic() - started)
         if done % 750 == 0:
-            part = non_faces[done // 750 % 3 :: 3]  # a third at a time: it takes as long as a hundred batches
+            part = non_faces[done // 750 % 3 :: 3]  # a third at a time, which takes as long as a hundred batches
             hard = torch.cat([hard, mine(average.eval(), part, above=-3.0)])[-6000:]
         if done % 1000 == 0:
             save(checkpoint, net, average, optimizer, done, hard)
@@ -124,8 +124,14 @@ def step(
     net: LandmarkNet, optimizer: torch.optim.Optimizer, portraits: Portraits, bank: Tensor, hard: Tensor, batch: int,
     coarse: bool, generator: torch.Generator,
 ) -> tuple[float, float, float]:  # fmt: skip
-    """One batch, half faces; a quarter of the others out of ``hard`` where it holds any. ``coarse``: compute in
-    bfloat16. Returns the three losses."""
+    """Train on one batch: half faces, and a quarter of the others from ``hard`` if it holds any.
+
+    Args:
+        coarse: compute in bfloat16.
+
+    Returns:
+        The losses of the points, of faces and of non-faces.
+    """
     net.train()
     faces, points = face_batch(portraits, batch // 2, generator)
     from_hard = batch // 8 if len(hard) else 0
@@ -140,7 +146,7 @@ def step(
         found, logits = net(images.to(memory_format=torch.channels_last))
     found, logits = found.float(), logits.float()
     count = len(faces)
-    # in units of the distance between the eyes on a well-placed face; the knee lies at 5 % of it
+    # in units of the eye distance in the reference square; the loss turns linear at 5 % of it
     points_loss = F.smooth_l1_loss(found[:count] / 0.326, points / 0.326, beta=0.05)
     face_loss = F.softplus(-logits[:count]).mean()
     other_loss = F.softplus(logits[count:]).mean()
@@ -153,7 +159,7 @@ def step(
 
 @torch.no_grad()
 def follow(average: LandmarkNet, net: LandmarkNet, decay: float) -> None:
-    """Move the running average of the weights (and of the batch statistics) towards the network."""
+    """Update the moving average of the weights and of the batch statistics."""
     for old, new in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
         if old.is_floating_point():
             old.lerp_(new, 1 - decay)
@@ -161,7 +167,7 @@ def follow(average: LandmarkNet, net: LandmarkNet, decay: float) -> None:
 
 def save(checkpoint: Path, net: LandmarkNet, average: LandmarkNet, optimizer: torch.optim.Optimizer,
          done: int, hard: Tensor) -> None:  # fmt: skip
-    """Write all that ``fit`` needs to go on; a broken write leaves the old file."""
+    """Write the whole state of ``fit`` atomically."""
     state = {
         "net": net.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(),
         "done": done, "hard": hard,
@@ -172,10 +178,10 @@ def save(checkpoint: Path, net: LandmarkNet, average: LandmarkNet, optimizer: to
 
 
 def export(checkpoint: Path, out: Path) -> None:
-    """The averaged weights as fp16 ``.safetensors``."""
+    """Write the averaged weights as fp16 ``.safetensors``."""
     average = torch.load(checkpoint, weights_only=True)["average"]
     out.parent.mkdir(parents=True, exist_ok=True)
     halves = {key: value.half().contiguous() for key, value in average.items() if value.is_floating_point()}
     save_file(halves, out, metadata={"format": "pt", "what": "five face landmarks and a face logit"})
-    out.chmod(0o644)  # the library writes files that only their owner may read
+    out.chmod(0o644)  # safetensors writes files that only the owner may read
     log.info("wrote %s, %d bytes", out, out.stat().st_size)

@@ -1,4 +1,4 @@
-"""What the built-in detector can do, measured on portraits and pictures that its training never saw."""
+"""Measure the built-in detector on portraits and pictures that were not used for training."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ THRESHOLD = 0.6
 
 
 def errors(found: Tensor, wanted: Tensor) -> Tensor:
-    """Mean distance of five points, in distances between the eyes: (…, 5, 2), (…, 5, 2) -> (…)."""
+    """Mean distance of the five points, normalised by the eye distance: (…, 5, 2), (…, 5, 2) -> (…)."""
     eyes = torch.linalg.norm(wanted[..., 1, :] - wanted[..., 0, :], dim=-1)
     return torch.linalg.norm(found - wanted, dim=-1).mean(-1) / eyes
 
 
 def measure(detector: BuiltinDetector, folder: Path) -> dict[str, float]:
-    """Held-out portraits end to end, tilted ones through the network alone, and pictures without faces."""
+    """Measure held-out portraits end to end, tilted ones with the network alone, and pictures without faces."""
     portraits = read_portraits(folder, held_out=True)
     distances, scores, missed, extra = [], [], 0, 0
     for pixels, points in zip(portraits.pixels, portraits.points, strict=True):
@@ -58,7 +58,7 @@ def measure(detector: BuiltinDetector, folder: Path) -> dict[str, float]:
 
 @torch.no_grad()
 def tilted(net: LandmarkNet, portraits: Portraits, degrees: float) -> tuple[Tensor, Tensor]:
-    """Both passes from squares tilted by ±degrees, a tenth too large or small, a twentieth off: errors, logits (N,)."""
+    """Both passes from squares tilted by ±degrees, 10 % off in size, 5 % off in position: errors, logits (N,)."""
     far, logits = [], []
     faces = zip(portraits.pixels, portraits.points, portraits.squares, strict=True)
     for index, (pixels, points, square) in enumerate(faces):

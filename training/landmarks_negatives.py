@@ -1,4 +1,4 @@
-"""What is no face: squares anywhere, what the cascade mistakes for faces, and what the network itself mistakes."""
+"""Negative examples: random squares, false positives of the cascade, and false positives of the network itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .landmarks_data import Portraits, grey_of, off_the_face
 
 @dataclass(frozen=True)
 class NonFaces:
-    """Squares (K, 2, 3) of one picture (H, W) that show no face; ``face``: the square of the one that is there."""
+    """Squares (K, 2, 3) of one picture (H, W) that show no face; ``face``: the square of its face, if any."""
 
     grey: Tensor
     squares: Tensor
@@ -36,7 +36,7 @@ def find_non_faces(
     per_picture: int = 300,
     per_portrait: int = 8,
 ) -> list[NonFaces]:
-    """Squares anywhere in the pictures and off the faces of the portraits, and all raw boxes (M, 4) of the cascade."""
+    """Random squares of the pictures and off the faces of the portraits, and all raw boxes (M, 4) of the cascade."""
     found = []
     for picture in pictures:
         taken = squares_of_boxes(torch.from_numpy(cascade_boxes(picture)))
@@ -51,7 +51,7 @@ def find_non_faces(
 
 
 def _anywhere(shape: tuple[int, ...], count: int, generator: torch.Generator) -> Tensor:
-    """Upright squares inside a picture (H, W, 3), sides from 20 pixels to its shorter side, (K, 2, 3)."""
+    """Random upright squares inside a picture (H, W, 3), sides from 20 pixels to its shorter side: (K, 2, 3)."""
     height, width = shape[:2]
     sides = 20 * (min(height, width) / 20) ** torch.rand(count, generator=generator, dtype=torch.float64)
     corners = torch.rand(count, 2, generator=generator, dtype=torch.float64) * (
@@ -61,13 +61,13 @@ def _anywhere(shape: tuple[int, ...], count: int, generator: torch.Generator) ->
 
 
 def squares_as_bank(non_faces: list[NonFaces]) -> Tensor:
-    """What the network sees there first: (K, 1, 64, 64) uint8."""
+    """The squares as the first pass of the network sees them: (K, 1, 64, 64) uint8."""
     return torch.cat([_bytes(cut_squares(one.grey, one.squares)) for one in non_faces if len(one.squares)])
 
 
 @torch.no_grad()
 def mine(net: LandmarkNet, non_faces: list[NonFaces], above: float) -> Tensor:
-    """The squares, as the second pass sees them, whose logit is over ``above``: (K, 1, 64, 64) uint8."""
+    """Hard negatives: squares, as the second pass sees them, with a logit above ``above``: (K, 1, 64, 64) uint8."""
     hard = [torch.zeros(0, 1, 64, 64, dtype=torch.uint8)]
     for one in non_faces:
         if not len(one.squares):
@@ -77,7 +77,7 @@ def mine(net: LandmarkNet, non_faces: list[NonFaces], above: float) -> Tensor:
         seen = cut_squares(one.grey, squares)
         kept = net(seen)[1] > above
         if one.face is not None:
-            kept &= off_the_face(squares, one.face)  # the network may have walked onto the face, and rightly
+            kept &= off_the_face(squares, one.face)  # the first pass may rightly have moved the square onto the face
         hard.append(_bytes(seen[kept]))
     return torch.cat(hard)
 

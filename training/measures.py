@@ -1,4 +1,4 @@
-"""Figures that tell a restored face from a blurred and from a grainy one, and the recipes they are taken under."""
+"""Metrics that distinguish restored faces from blurred and from grainy ones, and fixed degradation recipes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ LUMA = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True)
 class Recipe:
-    """A degradation without chance in its kind or strength; only the noise is drawn, from a fixed seed.
+    """A degradation of fixed kind and strength; only the noise is random, from a fixed seed.
 
     Args:
-        blur: standard deviation in pixels of the sharp crop.
-        shrink: factor down (area average); up again is bicubic.
-        noise: standard deviation of 255, at the small size.
-        quality: of JPEG, at the small size.
+        blur: sigma in pixels of the sharp crop.
+        shrink: downscaling factor (area average); the upscaling is bicubic.
+        noise: sigma in units of 1/255, at the small size.
+        quality: JPEG quality, at the small size.
     """
 
     blur: float
@@ -29,14 +29,14 @@ class Recipe:
     quality: int
 
     def describe(self) -> str:
-        """The recipe in words, for tables."""
+        """The recipe as text, for tables."""
         return (
             f"Gaussian blur sigma {self.blur:g} px, shrunk {self.shrink:g}× (area), "
             f"noise sigma {self.noise:g}/255, JPEG {self.quality}, enlarged bicubic"
         )
 
     def small(self, x: torch.Tensor, seed: int = 0) -> torch.Tensor:
-        """[N,3,S,S] in [0,1] -> the spoilt pictures before they are enlarged, [N,3,s,s]."""
+        """Degrade [N,3,S,S] in [0,1] without the upscaling: [N,3,s,s]."""
         size = x.shape[-1]
         sigma = torch.full((len(x),), self.blur)
         x = filter_each(x, gaussian_kernels(sigma, sigma, torch.zeros(len(x)), max(1, round(4 * self.blur))))
@@ -46,7 +46,7 @@ class Recipe:
         return jpeg(x, self.quality)
 
     def __call__(self, x: torch.Tensor, seed: int = 0) -> torch.Tensor:
-        """[N,3,S,S] in [0,1] -> the same, spoilt, in steps of 1/255."""
+        """Degrade [N,3,S,S] in [0,1]: [N,3,S,S] in multiples of 1/255."""
         return (resize(self.small(x, seed), x.shape[-1], "bicubic") * 255).round() / 255
 
 
@@ -58,23 +58,23 @@ RECIPES = {
 
 
 def face_region(size: int) -> torch.Tensor:
-    """Boolean [size,size]: the ellipse of brows, eyes, nose and mouth in an aligned square (template ``gpen``)."""
+    """Bool [size,size]: the ellipse of brows, eyes, nose and mouth in an aligned crop (template ``gpen``)."""
     ticks = (torch.arange(size) + 0.5) / size
     return ((ticks - 0.59) / 0.25)[:, None] ** 2 + ((ticks - 0.5) / 0.20)[None, :] ** 2 <= 1
 
 
 def psnr(x: torch.Tensor, target: torch.Tensor, region: torch.Tensor) -> torch.Tensor:
-    """Peak signal to noise in dB of every picture [N,3,S,S] in [0,1] over ``region``: [N]."""
+    """PSNR in dB per picture of [N,3,S,S] in [0,1] over ``region``: [N]."""
     error = (x.double() - target.double()).square().mean(1)[:, region].mean(1)
     return -10 * torch.log10(error.clamp_min(1e-10))
 
 
 def detail(x: torch.Tensor, target: torch.Tensor, region: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """How much detail there is, and how much of it is the original's.
+    """Amount of detail, and the part of it that agrees with the original.
 
-    Both lumas are smoothed with sigma = 1.2 px, so that grain does not count, and go through a Laplacian: a of ``x``, b
-    of the target. Energy is sum(a²)/sum(b²), the regression sum(ab)/sum(b²), both over ``region``: a blur has little of
-    either, an invented texture has energy alone.
+    Both lumas are smoothed with sigma = 1.2 px, so that grain does not count, then filtered by a Laplacian: a of ``x``,
+    b of the target. Energy is sum(a²)/sum(b²), regression is sum(ab)/sum(b²), both over ``region``: a blurred picture
+    has little of either, an invented texture has energy only.
 
     Returns:
         (energy [N], regression [N]) of pictures [N,3,S,S].
@@ -85,7 +85,7 @@ def detail(x: torch.Tensor, target: torch.Tensor, region: torch.Tensor) -> tuple
 
 
 def color_drift(x: torch.Tensor, target: torch.Tensor, region: torch.Tensor) -> torch.Tensor:
-    """Distance between the mean colours of the region, of 255: [N]."""
+    """Distance between the mean colours of the region, in units of 1/255: [N]."""
     means = [picture.double().permute(0, 2, 3, 1)[:, region].mean(1) for picture in (x, target)]
     return (means[0] - means[1]).square().sum(1).sqrt() * 255
 
@@ -107,7 +107,7 @@ def ssim(x: torch.Tensor, target: torch.Tensor, region: torch.Tensor) -> torch.T
 
 
 def unsharp_mask(x: torch.Tensor, sigma: float = 2.0, amount: float = 1.0) -> torch.Tensor:
-    """The classical answer, to be beaten: x + amount · (x - blurred x), for [N,C,S,S] in [0,1]."""
+    """The classical baseline: x + amount · (x - blurred x), for [N,C,S,S] in [0,1]."""
     sigmas = torch.full((len(x),), sigma)
     blurred = filter_each(x, gaussian_kernels(sigmas, sigmas, torch.zeros(len(x)), round(4 * sigma)))
     return (x + amount * (x - blurred)).clamp(0, 1)
@@ -118,7 +118,7 @@ def _luma(x: torch.Tensor) -> torch.Tensor:
 
 
 def _laplacian(x: torch.Tensor) -> torch.Tensor:
-    """[N,3,S,S] -> [N,S,S] float64."""
+    """Laplacian of the smoothed luma: [N,3,S,S] -> [N,S,S] float64."""
     sigma = torch.full((len(x),), 1.2)
     smooth = filter_each(_luma(x), gaussian_kernels(sigma, sigma, torch.zeros(len(x)), 5)).double()
     kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]], dtype=torch.float64)[None, None]

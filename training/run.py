@@ -1,4 +1,4 @@
-"""One call of the training program: build or resume, train until done or out of time, save, hand out weights."""
+"""One call of the training program: build or resume, train, save the checkpoint, export the weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WEIGHTS = "gpen.safetensors"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """``python training``: 0 done or out of time (run it again to go on), 1 stopped by something wrong."""
+    """Run ``python training``; 0: done, or the time budget is spent (run it again to resume), 1: an error."""
     options = parse_options(argv)
     try:
         trainer = build(options)
@@ -36,10 +36,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def build(options: TrainOptions) -> Trainer:
-    """A trainer at the start of a run, or where the run's checkpoint left it.
+    """Build a trainer, at the start of a run or from the run's checkpoint.
 
     Raises:
-        DataError, CheckpointError, ConfigError, ModelFileError: with what was expected and what came.
+        DataError, CheckpointError, ConfigError, ModelFileError: with what was expected and what was found.
     """
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -52,8 +52,8 @@ def build(options: TrainOptions) -> Trainer:
         for name in SHAPE_OPTIONS:
             if state["options"][name] != getattr(options, name):
                 raise CheckpointError(
-                    f"{checkpoint} was made with --{name.replace('_', '-')} {state['options'][name]}, not "
-                    f"{getattr(options, name)}; name another --run folder, or give that value"
+                    f"{checkpoint} was made with --{name.replace('_', '-')} {state['options'][name]}, got "
+                    f"{getattr(options, name)}; use that value, or another --run folder"
                 )
     folder = _portraits(options, "train")
     net = GPEN(
@@ -62,11 +62,11 @@ def build(options: TrainOptions) -> Trainer:
     start_as_copy(net)
     if options.init and not state:
         taken, missing = take_over(net, read_weights(Path(options.init)))
-        print(f"took {taken} tensors from {options.init}, {len(missing)} start anew")
+        print(f"copied {taken} tensors from {options.init}, {len(missing)} are newly initialised")
     trainer = Trainer(net, CropStream(folder, options.size, options.batch, options.seed), options, device)
     if state:
         trainer.load_state_dict(state)
-        print(f"goes on at step {trainer.step} after {trainer.seconds / 60:.0f} minutes")
+        print(f"resuming at step {trainer.step} after {trainer.seconds / 60:.0f} minutes")
     return trainer
 
 
@@ -75,7 +75,7 @@ def _portraits(options: TrainOptions, part: str) -> PortraitFolder:
 
 
 def train(trainer: Trainer, validation: PortraitFolder | None) -> None:
-    """Train until ``steps`` are done, the time budget is spent or somebody interrupts; what was learnt is saved.
+    """Train until ``steps`` are done, the time budget is spent, or a signal arrives; then save.
 
     Without ``validation`` no sheets are written.
     """
@@ -85,7 +85,7 @@ def train(trainer: Trainer, validation: PortraitFolder | None) -> None:
     usual = {number: signal.signal(number, lambda n, _: stop.append(n)) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         _steps(trainer, validation, stop)
-    finally:  # whatever ends it, the steps since the last checkpoint are not lost
+    finally:  # also after an exception, the steps since the last checkpoint are saved
         for number, handler in usual.items():
             signal.signal(number, handler)
         save(trainer, run)
@@ -117,7 +117,7 @@ def _steps(trainer: Trainer, validation: PortraitFolder | None, stop: list[int])
 
 
 def progress_line(trainer: Trainer, means: dict[str, float], elapsed: float) -> str:
-    """Step, pace, learning rate and the mean of every loss since the last line."""
+    """Step, pace, learning rate and the mean of each loss since the last line."""
     pace = trainer.seconds / max(1, trainer.step)
     losses = " ".join(f"{name} {value:.4f}" for name, value in means.items())
     skipped = f" · {trainer.skipped} skipped" if trainer.skipped else ""
@@ -128,26 +128,26 @@ def progress_line(trainer: Trainer, means: dict[str, float], elapsed: float) -> 
 
 
 def inspect(trainer: Trainer, validation: PortraitFolder, sheet: Path, count: int = 8) -> str:
-    """Write a sheet of held-out portraits (spoilt, restored; two recipes; original) and measure them in one line."""
+    """Write a sheet of held-out portraits (degraded, restored; two recipes; original); returns the metrics."""
     size = trainer.options.size
     chosen = list(range(0, len(validation), max(1, len(validation) // count)))[:count]
     original = validation.crops(chosen, size)
     region = face_region(size)
     columns, said = [], []
     for name in ("moderate", "strong"):
-        spoilt = RECIPES[name](original)
-        restored = trainer.restore(spoilt).cpu()
-        columns += [spoilt, restored]
-        gain = (psnr(restored, original, region) - psnr(spoilt, original, region)).mean()
+        degraded = RECIPES[name](original)
+        restored = trainer.restore(degraded).cpu()
+        columns += [degraded, restored]
+        gain = (psnr(restored, original, region) - psnr(degraded, original, region)).mean()
         energy, regression = (value.mean() for value in detail(restored, original, region))
-        more = regression - detail(spoilt, original, region)[1].mean()
+        more = regression - detail(degraded, original, region)[1].mean()
         said.append(f"{name}: {gain:+.2f} dB, energy {energy:.2f}, regression {regression:.2f} ({more:+.2f})")
     write_sheet(sheet, [*columns, original])
     return f"held out after step {trainer.step}: " + "; ".join(said)
 
 
 def save(trainer: Trainer, run: Path) -> None:
-    """Checkpoint first, then the weights to use."""
+    """Save the checkpoint, then export the weights."""
     save_checkpoint(run / CHECKPOINT, trainer.state_dict())
     told = {"template": trainer.options.template, "license": trainer.options.license, "steps": str(trainer.step)}
     export_weights(run / WEIGHTS, trainer.ema.state_dict(), metadata={k: v for k, v in told.items() if v})

@@ -1,4 +1,4 @@
-"""Sample sheets: what the network makes of portraits it has never seen, as a PNG to look at."""
+"""Sample sheets: grids of pictures for visual inspection."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from PIL import Image
 
 
 def write_sheet(path: Path, columns: list[torch.Tensor], rows: int | None = None) -> None:
-    """Lay out pictures: column c of row r is ``columns[c][r]``.
+    """Write a grid of pictures: column c of row r is ``columns[c][r]``.
 
     Args:
-        path: a PNG or JPEG, written anew.
+        path: a PNG or JPEG; overwritten.
         columns: [N,3,S,S] in [0,1] each, all of one size.
-        rows: the first so many only.
+        rows: number of rows; None: all.
 
     Raises:
-        ValueError: no columns, or columns that differ in shape.
+        ValueError: no columns, or different shapes.
     """
     if not columns or any(column.shape != columns[0].shape for column in columns):
         raise ValueError(f"expected columns of one shape, got {[list(column.shape) for column in columns]}")

@@ -1,4 +1,4 @@
-"""The loop's body: one network, its moving average, its adversary, their optimisers, and every step between them."""
+"""The training step: generator, moving average, discriminator and their optimisers."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from .options import TrainOptions
 
 
 class Trainer:
-    """State and steps of one run.
+    """State and training step of one run.
 
     Args:
-        net: the generator, initialised; it is moved to ``device``.
-        stream: where the crops come from.
-        options: everything that can be chosen.
-        device: where to compute.
+        net: the initialised generator; moved to ``device``.
+        stream: source of the crops.
+        options: options of the run.
+        device: device for training.
     """
 
     def __init__(self, net: GPEN, stream: CropStream, options: TrainOptions, device: torch.device) -> None:
@@ -41,7 +41,7 @@ class Trainer:
         self.working = torch.bfloat16 if options.precision == "bf16" else torch.float32
         self.net = net.to(device).train()
         self.ema = copy.deepcopy(self.net).eval().requires_grad_(False)
-        # the constant starts the decoder; it decides the memory layout of all that follows
+        # the memory layout of the constant propagates through the decoder
         self.net.generator.input.register_forward_hook(_constant_layout)
         window = options.window or min(128, options.size)
         self.discriminator = Discriminator(window, narrow=options.narrow).to(device)
@@ -50,19 +50,19 @@ class Trainer:
             for gate, pace in ((False, 1.0), (True, options.gate_pace))
         ]
         self.g_optim = torch.optim.Adam(groups, lr=options.lr, betas=(0.9, 0.99))
-        # its learning rate stays: an adversary that learns more slowly than the generator says nothing
+        # constant learning rate: a discriminator slower than the generator gives no useful gradient
         self.d_optim = torch.optim.Adam(self.discriminator.parameters(), lr=options.adversarial_lr, betas=(0.0, 0.99))
         self.rng = torch.Generator().manual_seed(options.seed + 1)
-        self._attempt, self._doubt = self._restore_and_measure, self._logits
+        self._generate, self._discriminate = self._restore_and_measure, self._logits
         if options.compile:
-            self._attempt = torch.compile(self._attempt, dynamic=False)
-            self._doubt = torch.compile(self._doubt, dynamic=False)
+            self._generate = torch.compile(self._generate, dynamic=False)
+            self._discriminate = torch.compile(self._discriminate, dynamic=False)
         self.step = 0
         self.seconds = 0.0
         self.skipped = 0  # steps whose gradient was not finite
 
     def learning_rate(self) -> float:
-        """Short warm-up, then constant, then a cosine over the last part of ``options.steps``."""
+        """Learning rate of this step: short warm-up, constant, then cosine decay over the last part of the steps."""
         o = self.options
         warm = min(1.0, (self.step + 1) / o.warmup)
         start = o.steps * (1 - o.anneal)
@@ -70,23 +70,23 @@ class Trainer:
         return o.lr * warm * (o.lr_floor + (1 - o.lr_floor) * 0.5 * (1 + math.cos(math.pi * late)))
 
     def train_step(self) -> dict[str, float]:
-        """Draw a batch, move the generator, and where it is due the adversary; the losses by name."""
+        """Train on one batch, including the discriminator if it is due; returns the losses by name."""
         target = self.stream.next().to(self.device)
-        spoilt = degrade(target, self.rng, self.ranges, group=self.options.group)
-        target, spoilt = target * 2 - 1, spoilt * 2 - 1
+        degraded = degrade(target, self.rng, self.ranges, group=self.options.group)
+        target, degraded = target * 2 - 1, degraded * 2 - 1
         for group in self.g_optim.param_groups:
             group["lr"] = self.learning_rate() * group["pace"]
         for group in self.d_optim.param_groups:
             group["lr"] = self.options.adversarial_lr
 
-        restored, loss, parts = self._attempt(spoilt, target)
+        restored, loss, parts = self._generate(degraded, target)
         report = {name: float(value) for name, value in parts.items()}
         adversarial = self.weights.adversarial > 0 and self.step >= self.options.adversarial_from
         window = self.discriminator.size
         corners = windows(self.rng, len(target), target.shape[-1], window)
         if adversarial:
             self.discriminator.requires_grad_(False)
-            fooled = generator_adversarial(self._doubt(cut(restored, corners, window)))
+            fooled = generator_adversarial(self._discriminate(cut(restored, corners, window)))
             ramp = min(1.0, (self.step - self.options.adversarial_from + 1) / self.options.adversarial_ramp)
             loss = loss + self.weights.adversarial * ramp * fooled
             report["g"] = float(fooled.detach())
@@ -102,12 +102,12 @@ class Trainer:
         return report
 
     def restore(self, x: torch.Tensor) -> torch.Tensor:
-        """The moving average at work, in float32: [N,3,S,S] in [0,1] -> the same, clamped."""
+        """Restore with the moving average, in float32: [N,3,S,S] in [0,1] -> [N,3,S,S], clamped."""
         with torch.no_grad():
             return torch.cat([(self.ema(part * 2 - 1) + 1) / 2 for part in x.to(self.device).split(4)]).clamp(0, 1)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything to go on as if nothing had happened."""
+        """The whole state of the run, from which it resumes identically."""
         return {
             "net": self.net.state_dict(),
             "ema": self.ema.state_dict(),
@@ -123,7 +123,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where ``state`` was taken. The learning rate and the weights of the losses are this run's options."""
+        """Resume from ``state``. Learning rates and weights of the losses are those of the current options."""
         self.net.load_state_dict(state["net"])
         self.ema.load_state_dict(state["ema"])
         self.discriminator.load_state_dict(state["discriminator"])
@@ -134,16 +134,16 @@ class Trainer:
         self.step, self.seconds, self.skipped = int(state["step"]), float(state["seconds"]), int(state["skipped"])
 
     def _run(self, module: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        """Forward in the working type on float32 masters: casting is part of the graph, so gradients stay float32."""
+        """Forward in the working dtype; the cast from float32 weights is in the graph, so gradients are float32."""
         x = _fast_layout(x.to(self.working))
         if self.working == torch.float32:
             return module(x)
         return functional_call(module, {name: p.to(self.working) for name, p in module.named_parameters()}, (x,))
 
     def _restore_and_measure(
-        self, spoilt: torch.Tensor, target: torch.Tensor
+        self, degraded: torch.Tensor, target: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-        restored = self._run(self.net, spoilt)
+        restored = self._run(self.net, degraded)
         return restored, *reconstruction_loss(restored, target, self.weights)
 
     def _logits(self, x: torch.Tensor) -> torch.Tensor:
@@ -152,11 +152,11 @@ class Trainer:
     def _discriminator_step(self, real: torch.Tensor, fake: torch.Tensor) -> dict[str, float]:
         o = self.options
         self.discriminator.requires_grad_(True)
-        loss = discriminator_adversarial(self._doubt(real), self._doubt(fake))
+        loss = discriminator_adversarial(self._discriminate(real), self._discriminate(fake))
         report = {"d": float(loss.detach())}
         if self.step % o.r1_every == 0:
             real = real.detach().clone().requires_grad_(True)
-            penalty = r1_penalty(self.discriminator(real), real)  # float32: it is differentiated twice
+            penalty = r1_penalty(self.discriminator(real), real)  # in float32, since it is differentiated twice
             loss = loss + penalty * (o.r1 / 2 * o.r1_every)
             report["r1"] = float(penalty.detach())
         self.d_optim.zero_grad(set_to_none=True)
@@ -166,7 +166,7 @@ class Trainer:
         return report
 
     def _finite(self, module: nn.Module) -> bool:
-        """Clip the gradient; False where it is not finite, and the step is left out."""
+        """Clip the gradient; False if it is not finite, and the step is skipped."""
         norm = torch.nn.utils.clip_grad_norm_(module.parameters(), self.options.clip)
         if bool(norm.isfinite()):
             return True
@@ -181,7 +181,7 @@ class Trainer:
 
 
 def _is_gate(name: str) -> bool:
-    """The parameters that can shut off whole levels: at full pace Adam does so while they still carry only noise."""
+    """Whether a parameter can switch off a level: at full rate Adam does so while the features are still noise."""
     return name.endswith(("noise.weight", "activate.bias")) or (name.startswith("ecd") and name.endswith("bias"))
 
 

@@ -1,4 +1,4 @@
-"""sRGB to CIE L*a*b* and back, under D65."""
+"""Conversion between sRGB and CIE L*a*b* (D65)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ RGB_TO_XYZ = (
     (0.2126390, 0.7151687, 0.0721923),
     (0.0193308, 0.1191948, 0.9505322),
 )
-LAB_EPSILON, LAB_KAPPA = 216 / 24389, 24389 / 27  # CIE 15: where the cube root turns into a straight line
+LAB_EPSILON, LAB_KAPPA = 216 / 24389, 24389 / 27  # CIE 15: where the cube root changes to a linear segment
 
 
 def _white_scaled_matrix(like: Tensor) -> Tensor:
-    """(3, 3) linear RGB -> XYZ / white; every row sums to 1, so a grey has three equal values and no chroma at all."""
+    """(3, 3) linear RGB -> XYZ / white; every row sums to 1, so a grey has three equal values and zero chroma."""
     matrix = torch.tensor(RGB_TO_XYZ, dtype=torch.float64, device="cpu")
     return upload((matrix / matrix.sum(dim=1, keepdim=True)).to(like.dtype), like.device)
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:
-    """sRGB in [0, 1], (..., 3) float, to CIE L*a*b* under D65: L in 0 … 100, a and b about -110 … 110."""
+    """Convert sRGB in [0, 1], (..., 3) float, to CIE L*a*b* (D65): L in 0 … 100, a and b about -110 … 110."""
     rgb = rgb.clamp(0, 1)
     linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
     xyz = linear @ _white_scaled_matrix(rgb).mT
@@ -33,7 +33,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
 
 
 def lab_to_rgb(lab: Tensor) -> Tensor:
-    """CIE L*a*b* under D65, (..., 3) float, to sRGB, clamped to [0, 1]."""
+    """Convert CIE L*a*b* (D65), (..., 3) float, to sRGB, clamped to [0, 1]."""
     lightness, a, b = lab.unbind(-1)
     y = (lightness + 16) / 116
     f = torch.stack((y + a / 500, y, y - b / 200), dim=-1)

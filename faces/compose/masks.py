@@ -1,4 +1,4 @@
-"""How much of a restored face shows where: soft shapes, evaluated in the pixels of the photo."""
+"""Blend weights of restored faces: soft shapes, evaluated at the pixels of the photo."""
 
 from __future__ import annotations
 
@@ -17,20 +17,24 @@ from .outlines import ELLIPSE, Shape, face_shape
 
 MASK_SHAPES = ("face", "ellipse", "box")
 _SQUARE = torch.tensor([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=torch.float64, device="cpu")
-Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in whole pixels, the last two excluded
+Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in whole pixels, x1 and y1 exclusive
 
 
 def check_mask_shape(mask_shape: str) -> None:
-    """Raises ValueError for a mask shape that does not exist."""
+    """Check the name of a mask shape.
+
+    Raises:
+        ValueError: no such shape.
+    """
     if mask_shape not in MASK_SHAPES:
         raise ValueError(f"unknown mask_shape {mask_shape!r}: expected one of {', '.join(MASK_SHAPES)}")
 
 
 @dataclass(frozen=True)
 class FaceMask:
-    """The weight of one face's restored picture over the photo: 1 inside a shape, 0 outside, soft between.
+    """The weights of one restored face over the photo: 1 inside a shape, 0 outside, with a soft edge.
 
-    ``box`` is the rectangle of photo pixels outside which all weights are 0, clipped to the photo; it may be empty.
+    ``box`` is the rectangle of photo pixels outside which all weights are 0, clipped to the photo; may be empty.
     """
 
     box: Box
@@ -38,17 +42,17 @@ class FaceMask:
     shape: Shape | None  # None: the unit square itself
     edge: float  # width of the soft edge in the unit square
     start: float  # the shape's radius where the weight starts to fall
-    guarded: bool  # the shape leaves the unit square: its weights fade towards the square's border
-    extent: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)  # u0, v0, u1, v1: all weights beyond are 0
+    guarded: bool  # the shape extends beyond the unit square: its weights fade towards the square's border
+    extent: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)  # u0, v0, u1, v1: all weights outside are 0
 
     @classmethod
     def of(cls, faces: Faces, k: int, feather: float = 0.1, mask_shape: str = "face") -> FaceMask:
         """The mask of face ``k``.
 
         Args:
-            feather: width of the soft edge as a fraction of the aligned square's side, 0 … 0.5. A ``face`` has half of
-                the edge on either side of its outline, an ``ellipse`` and a ``box`` have it inside. At 0 the edge is
-                one pixel of the photo wide: hard, but not jagged.
+            feather: width of the soft edge as a fraction of the aligned square's side, 0 … 0.5. It is centred on the
+                outline of a ``face``, and inside the outline of an ``ellipse`` or a ``box``. At 0 the edge is one pixel
+                of the photo wide: hard, but antialiased.
             mask_shape: one of :data:`MASK_SHAPES`.
 
         Raises:
@@ -56,7 +60,7 @@ class FaceMask:
         """
         check_mask_shape(mask_shape)
         if not 0 <= feather <= 0.5:
-            raise ValueError(f"feather: expected a fraction of the face in 0 … 0.5, got {feather}")
+            raise ValueError(f"feather must be a fraction of the face in 0 … 0.5, got {feather}")
         matrix = faces.matrices[k]
         back = invert_affine(matrix)
         (a, b, _), (c, d, _) = matrix.tolist()
@@ -69,7 +73,7 @@ class FaceMask:
         shape = face_shape(apply_affine(back, faces.landmarks[k]))
         half = edge / 2 / shape.reach
         outline = shape.outline(1 + half)
-        # a pixel of room for what a polygon cuts off a curve
+        # one pixel of margin, since the polygon is inside the curve
         inner = _bounds(apply_affine(matrix, outline), faces.image_size, 1)
         box = (max(box[0], inner[0]), max(box[1], inner[1]), min(box[2], inner[2]), min(box[3], inner[3]))
         (u0, v0), (u1, v1) = outline.amin(0).tolist(), outline.amax(0).tolist()
@@ -79,13 +83,13 @@ class FaceMask:
 
     @property
     def empty(self) -> bool:
-        """True where the face's mask has no pixel in the photo."""
+        """Whether the mask covers no pixel of the photo."""
         return self.box[0] >= self.box[2] or self.box[1] >= self.box[3]
 
     def weights(self, device: torch.device | str = "cpu") -> Tensor:
-        """The weights of the pixels in ``box``: (y1-y0, x1-x0) float32 in 0 … 1, exactly 0 outside the unit square.
+        """Weights of the pixels in ``box``: (y1-y0, x1-x0) float32 in 0 … 1, exactly 0 outside the unit square.
 
-        Convention: sampled at the pixels' centres, (j + 0.5, i + 0.5).
+        Convention: sampled at pixel centres, (j + 0.5, i + 0.5).
         """
         u, v = self.back.tolist()
         if self.shape is None:
@@ -93,7 +97,7 @@ class FaceMask:
         shape = self.shape
         left, right, up, down = shape.radii
         radius = self._power(shape.across, left, right, device).add_(self._power(shape.down, up, down, device))
-        # from the start to an edge's width further out; in powers of the radius, which saves the root
+        # from the start to one edge width further out; in powers of the radius, which saves the root
         ends = (self.start, self.start + self.edge / shape.reach)
         inner, outer = (math.copysign(abs(r) ** shape.power, r) for r in ends)
         weights = _smooth(radius.neg_().add_(outer).div_(outer - inner))
@@ -102,14 +106,14 @@ class FaceMask:
         return weights
 
     def _field(self, row: list[float], device: torch.device | str) -> Tensor:
-        """row · (x, y, 1) at the centres of the box's pixels: (y1-y0, x1-x0) float32."""
+        """row · (x, y, 1) at the pixel centres of the box: (y1-y0, x1-x0) float32."""
         x0, y0, x1, y1 = self.box
         along = steps(x1 - x0, row[0], (x0 + 0.5) * row[0], torch.device(device))
         down = steps(y1 - y0, row[1], (y0 + 0.5) * row[1] + row[2], torch.device(device))
         return along + down[:, None]
 
     def _power(self, axis: tuple[float, float], before: float, after: float, device: torch.device | str) -> Tensor:
-        """One axis' part of the shape's radius, to its power."""
+        """The term of one axis in the shape's radius, raised to the shape's power."""
         assert self.shape is not None
         (ux, uy, u0), (vx, vy, v0) = self.back.tolist()
         (cu, cv), (a, b) = self.shape.centre, axis
@@ -117,22 +121,22 @@ class FaceMask:
         offset = torch.maximum(offset / after, offset / -before)
         if self.shape.power == 2:
             return offset.square()
-        return offset.square() * offset.sqrt()  # to the power of 2.5; torch's general power is slow
+        return offset.square() * offset.sqrt()  # x ** 2.5; torch.pow is slow
 
     def _from_border(self, row: list[float], device: torch.device | str) -> Tensor:
-        """Fade along one side of the unit square: 0 at and beyond its borders, 1 from an edge's width inwards."""
+        """Fade along one axis of the unit square: 0 at and beyond its borders, 1 from one edge width inwards."""
         side = self._field(row, device)
         return _smooth(torch.minimum(side, 1 - side).div_(self.edge))
 
 
 def _smooth(t: Tensor) -> Tensor:
-    """0 up to t = 0, 1 from t = 1 on, and no kink at either; overwrites ``t``."""
+    """Smoothstep: 0 up to t = 0, 1 from t = 1, zero slope at both; overwrites ``t``."""
     t.clamp_(0, 1)
     return (3 - 2 * t).mul_(t).mul_(t)
 
 
 def _bounds(points: Tensor, image_size: tuple[int, int], room: int) -> Box:
-    """The pixels whose centres may lie among (P, 2) points, clipped to the image."""
+    """Bounding box of (P, 2) points in whole pixels with ``room`` pixels of margin, clipped to the image."""
     (x0, y0), (x1, y1) = points.amin(0).tolist(), points.amax(0).tolist()
     height, width = image_size
     return (
@@ -144,7 +148,7 @@ def _bounds(points: Tensor, image_size: tuple[int, int], room: int) -> Box:
 
 
 def faces_mask(faces: Faces, feather: float = 0.05, mask_shape: str = "face") -> Tensor:
-    """Where the faces' shapes lie: (frame_count, H, W) float32 on the CPU, 0 … 1; overlapping ones add up to 1 at most.
+    """The faces' shapes: (frame_count, H, W) float32 on the CPU, 0 … 1; overlapping ones add up to 1 at most.
 
     Raises:
         ValueError: see :meth:`FaceMask.of`.
@@ -159,26 +163,26 @@ def faces_mask(faces: Faces, feather: float = 0.05, mask_shape: str = "face") ->
 
 
 def add_weights(total: Tensor, weights: Tensor) -> None:
-    """Lay ``weights`` over ``total`` in place: what remains of what lay below is the product of the remainders.
+    """Composite ``weights`` over ``total`` in place: 1 - total becomes (1 - total) · (1 - weights).
 
-    Written so that a weight above 0 never vanishes by rounding.
+    Written so that a weight above 0 is never lost to rounding.
     """
     total.add_((1 - total).mul_(weights))
 
 
 @dataclass
 class UserMask:
-    """The user's mask over the frames of a batch, resized one frame at a time: all at once would be another batch."""
+    """The user's mask for the frames of a batch, resized per frame: all at once would need the memory of a batch."""
 
     _given: Tensor  # (1 or N, h, w)
     _image_size: tuple[int, int]
-    _only: Tensor | None = None  # what one mask for all frames becomes
+    _only: Tensor | None = None  # the resized mask if one serves all frames
 
     @classmethod
     def of(
         cls, mask: Tensor | None, frame_count: int, image_size: tuple[int, int], *, empty_is_absent: bool = True
     ) -> UserMask | None:
-        """None where the mask is absent.
+        """Wrap a mask; None if it is absent.
 
         Args:
             mask: (h, w) or (1 or N, h, w) of any size, covering the frame edge to edge. None counts as absent, and
@@ -191,7 +195,7 @@ class UserMask:
         return None if given is None else cls(given.detach(), (int(image_size[0]), int(image_size[1])))
 
     def frame(self, index: int) -> Tensor:
-        """(H, W) float32 in 0 … 1, on the mask's device; not to be written to."""
+        """The mask of one frame: (H, W) float32 in 0 … 1, on the mask's device; read only."""
         if len(self._given) > 1:
             return self._fitted(self._given[index])
         if self._only is None:
@@ -203,9 +207,9 @@ class UserMask:
 
 
 def fit_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """A mask (h, w) at (height, width), float32 in 0 … 1 on its device; not to be written to."""
+    """Resize a mask (h, w) to (height, width), float32 in 0 … 1 on its device; read only."""
     mask = mask.detach().to(torch.float32)
     if tuple(mask.shape) != size:
-        # shrinking averages; both directions keep zeros zero
+        # shrinking averages; zeros stay zero in both directions
         mask = resize_planes(mask[None, None], size, "bilinear")[0, 0]
     return mask.clamp(0, 1)

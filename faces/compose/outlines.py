@@ -9,19 +9,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_POINTS = 96  # of a polygon that stands for the outline where its extent is asked for
+_POINTS = 96  # vertices of the polygon that approximates an outline
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A superellipse with a radius of its own to each of the four sides.
+    """A superellipse with a separate radius for each of the four sides.
 
     Convention: (u, v) in the unit square of the aligned crop; ``across`` and ``down`` are orthonormal. ``radius`` at a
-    point is 0 in the centre and 1 on the outline; times ``reach`` it is about a length in the unit square.
+    point is 0 in the centre and 1 on the outline; times ``reach`` it approximates a length in the unit square.
     """
 
     centre: tuple[float, float]
-    across: tuple[float, float]  # to the right of the picture, for an upright head
+    across: tuple[float, float]  # to the right in the picture, for an upright head
     down: tuple[float, float]
     radii: tuple[float, float, float, float]  # left, right, up, down
     power: float  # 2: an ellipse; 2.5: a little squarer
@@ -32,7 +32,7 @@ class Shape:
         return sum(self.radii) / 4
 
     def outline(self, radius: float) -> Tensor:
-        """Points around the shape blown up by ``radius``: (P, 2) float64; none lies inside it by more than 0.3 %."""
+        """Points on the outline scaled by ``radius``: (P, 2) float64; the polygon is off by at most 0.3 %."""
         left, right, up, down = self.radii
         sides = torch.tensor([left, right, up, down], dtype=torch.float64, device="cpu") * radius
         frame = torch.tensor([self.across, self.across, self.down, self.down], dtype=torch.float64, device="cpu")
@@ -42,11 +42,11 @@ class Shape:
 
 
 @functools.cache
-@torch.inference_mode(False)  # what is kept must outlive a host's inference mode
+@torch.inference_mode(False)  # a cached tensor must not be an inference tensor of the host
 def _sides(power: float) -> Tensor:
-    """(P, 4) float64: how far each point of a superellipse with all radii 1 lies along left, right, up and down.
+    """(P, 4) float64: coordinates of the points of a unit superellipse along left, right, up and down.
 
-    Left and up count below 0, for ``across`` and ``down`` point the other way.
+    Left and up are negative, since ``across`` and ``down`` point the other way.
     """
     angle = torch.arange(_POINTS, dtype=torch.float64, device="cpu") * (2 * math.pi / _POINTS)
     x, y = angle.cos(), angle.sin()
@@ -60,23 +60,23 @@ ELLIPSE = Shape((0.5, 0.5), (1.0, 0.0), (0.0, 1.0), (0.42, 0.42, 0.5, 0.5), 2.0)
 
 
 def face_shape(landmarks: Tensor) -> Shape:
-    """The outline of a face, brow and chin included, from where its five landmarks really lie.
+    """The outline of a face, brows and chin included, from its five landmarks.
 
     Args:
         landmarks: (5, 2) float64, (u, v) in the unit square of the aligned crop, in the order of the templates.
 
-    The proportions are those of a face seen from the front. A turned face has its eyes closer together, a nodding one
-    its mouth closer to them, so the larger of the two distances gives the size; a turned face shows more of the cheek
-    that the nose points away from, so the outline moves there.
+    The proportions are those of a frontal face. Yaw brings the eyes closer together, pitch brings the mouth closer to
+    them, so the larger of the two distances determines the size. With yaw the cheek opposite to the nose is more
+    visible, so the outline is shifted towards it.
     """
-    # five points: plain numbers are much quicker than tensors of them
+    # five points: Python numbers are much faster than tensors
     (lx, ly), (rx, ry), (nx, ny), (ax, ay), (bx, by) = landmarks.tolist()
-    ex, ey = (lx + rx) / 2, (ly + ry) / 2  # between the eyes
-    mx, my = (ax + bx) / 2, (ay + by) / 2  # the mouth
+    ex, ey = (lx + rx) / 2, (ly + ry) / 2  # midpoint of the eyes
+    mx, my = (ax + bx) / 2, (ay + by) / 2  # midpoint of the mouth
     height = max(math.hypot(mx - ex, my - ey), 1e-6)
     down = ((mx - ex) / height, (my - ey) / height)
     across = (down[1], -down[0])
-    unit = max(height, 1.15 * math.hypot(rx - lx, ry - ly))  # the two are equal from the front
+    unit = max(height, 1.15 * math.hypot(rx - lx, ry - ly))  # equal for a frontal face
     turn = (nx - (ex + mx) / 2) * across[0] + (ny - (ey + my) / 2) * across[1]
     turn = max(-0.5 * unit, min(0.5 * unit, turn))
     centre = (ex + 0.3 * height * down[0] - turn * across[0], ey + 0.3 * height * down[1] - turn * across[1])

@@ -1,4 +1,4 @@
-"""Restored faces back into their frames: inside each face's rectangle only, with a soft edge."""
+"""Paste restored faces into their frames: inside each face's rectangle only, with a soft edge."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ def paste_faces(
     mask_shape: str = "face",
     mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Lay restored faces over copies of their frames.
+    """Paste restored faces into copies of their frames.
 
     Args:
-        images: (N, H, W, C) float in 0 … 1, C 3 or 4, any strides and float type: the frames the faces were found in,
-            or the same frames at another size. Never written into.
+        images: (N, H, W, C) float in 0 … 1, C 3 or 4, any strides and float dtype: the frames in which the faces were
+            detected, or the same frames at another size. Never written to.
         faces: M faces.
-        restored: (M, S, S, 3) float in 0 … 1, the aligned faces at any size S (a fourth channel is ignored); without
-            faces it may be anything.
+        restored: (M, S, S, 3) float in 0 … 1, the aligned faces at any size S (a fourth channel is ignored); not
+            checked if there are no faces.
         feather, mask_shape: see :meth:`FaceMask.of`.
-        mask: (1 or N, h, w) in 0 … 1, covering the frame edge to edge; multiplies the faces' own.
+        mask: (1 or N, h, w) in 0 … 1, covering the frame edge to edge; multiplies the masks of the faces.
 
     Returns:
-        The images (N, H, W, C) float32 on their device, alpha kept bit for bit, and the weights (N, H, W) float32 that
-        were really used. Where a weight is 0 the pixel is the input's bit for bit. Without faces and in float32 the
-        image is the very tensor that came.
+        The images (N, H, W, C) float32 on their device, alpha unchanged bit for bit, and the weights (N, H, W) float32
+        that were used. Where a weight is 0 the pixel equals the input bit for bit. Without faces, a float32 input is
+        returned itself.
 
     Raises:
         ValueError: images that do not belong to the faces, another number of restored faces, a mask of another number
-            of frames, an unknown shape, a feather outside 0 … 0.5, or a face that is not finite where it would show.
+            of frames, an unknown shape, a feather outside 0 … 0.5, or NaN or infinity in a visible part of a face.
 
-    Convention: see :class:`Faces`; the restored pixel (row i, column j) belongs at A · (u, v, 1),
+    Convention: see :class:`Faces`; the restored pixel (row i, column j) is pasted at A · (u, v, 1),
     u = (j + 0.5) / S, v = (i + 0.5) / S.
     """
     faces = faces.matched_to(images)
@@ -66,26 +66,26 @@ def paste_into(
     mask_shape: str = "face",
     user_mask: Tensor | None = None,
 ) -> None:
-    """Lay the restored faces of one frame over it, in place; nothing as large as the frame is allocated.
+    """Paste the restored faces of one frame into it, in place; allocates nothing of the frame's size.
 
     Args:
-        frame: (H, W, C) float32 in 0 … 1, C 3 or 4: is changed where faces lie.
-        frame_mask: (H, W) float32, the weights used so far (0 for a fresh frame): is added to.
-        faces: the m faces of this frame; what their ``frame_indices`` say does not matter.
+        frame: (H, W, C) float32 in 0 … 1, C 3 or 4; modified where the faces are.
+        frame_mask: (H, W) float32, the weights used so far (0 for a new frame); added to.
+        faces: the m faces of this frame; their ``frame_indices`` are ignored.
         restored: (m, S, S, 3) float.
         feather, mask_shape: see :meth:`FaceMask.of`.
-        user_mask: (h, w) or (1, h, w) in 0 … 1, covering the frame edge to edge; multiplies the faces' own. It is one
-            frame's part of a batch's: an empty one means what it says, also where it has the size of LoadImage's.
+        user_mask: (h, w) or (1, h, w) in 0 … 1, covering the frame edge to edge; multiplies the masks of the faces. An
+            all-zero mask is taken literally, also at 64×64.
 
     Raises:
-        ValueError: see :func:`paste_faces`. A value that is not finite is found when the faces before it are already
-            in the frame.
+        ValueError: see :func:`paste_faces`. A face with NaN or infinity is found when the faces before it are already
+            pasted.
     """
     if frame.ndim != 3 or frame.shape[-1] not in (3, 4) or frame.dtype != torch.float32:
-        raise ValueError(f"expected a frame (H, W, 3 or 4) in float32, got {tuple(frame.shape)} in {frame.dtype}")
+        raise ValueError(f"frame: expected (H, W, 3 or 4) in float32, got {tuple(frame.shape)} in {frame.dtype}")
     if frame_mask.shape != frame.shape[:2] or frame_mask.dtype != torch.float32:
         raise ValueError(
-            f"expected frame_mask {tuple(frame.shape[:2])} in float32, got {tuple(frame_mask.shape)} "
+            f"frame_mask: expected {tuple(frame.shape[:2])} in float32, got {tuple(frame_mask.shape)} "
             f"in {frame_mask.dtype}"
         )
     faces = faces.scaled_to((frame.shape[0], frame.shape[1]))
@@ -100,14 +100,14 @@ def paste_into(
 def _check(faces: Faces, restored: Tensor, feather: float, mask_shape: str) -> None:
     check_mask_shape(mask_shape)
     if not 0 <= feather <= 0.5:
-        raise ValueError(f"feather: expected a fraction of the face in 0 … 0.5, got {feather}")
+        raise ValueError(f"feather must be a fraction of the face in 0 … 0.5, got {feather}")
     shape = tuple(restored.shape)
     if len(shape) != 4 or shape[1] != shape[2] or shape[3] not in (3, 4) or 0 in shape[1:]:
         raise ValueError(f"restored: expected square faces (M, S, S, 3), got {shape}")
     if shape[0] != len(faces):
         raise ValueError(
-            f"restored: expected {len(faces)} picture(s), one for each face, got {shape[0]}: "
-            "give the restored batch that belongs to these faces, whole and in its order"
+            f"restored: expected {len(faces)} picture(s), one per face, got {shape[0]}: "
+            "give the whole restored batch of these faces, in its order"
         )
 
 
@@ -127,7 +127,7 @@ def _paste(
     mask_shape: str,
     user_mask: Tensor | None,
 ) -> None:
-    """Lay faces ``own`` over the frame, each over what the ones before it left, and refuse what is not finite."""
+    """Paste the faces ``own`` one over the other, checking each for NaN and infinity."""
     for k in own:
         lay_face(frame, frame_mask, faces, k, restored[k], feather, mask_shape, user_mask, trusted=False)
 
@@ -146,17 +146,17 @@ def lay_face(
     *,
     trusted: bool = True,
 ) -> None:
-    """Lay one restored face over its frame, in place.
+    """Paste one restored face into its frame, in place.
 
     Args:
         frame, frame_mask: see :func:`paste_into`; ``faces`` are in the frame's coordinates.
-        k: which of the faces.
+        k: index of the face.
         restored: (S, S, C) float, C >= 3.
         user_mask: (H, W) float32, or None.
-        trusted: the values are known to be finite; otherwise they are looked at, for which the host waits.
+        trusted: the values are known to be finite; otherwise they are checked, which synchronises with the device.
 
     Raises:
-        ValueError: a value that would show is not finite, unless ``trusted``.
+        ValueError: NaN or infinity in the visible part, unless ``trusted``.
     """
     shape = FaceMask.of(faces, k, feather, mask_shape)
     if shape.empty:
@@ -174,6 +174,6 @@ def lay_face(
         raise _not_finite(k)
     below = frame[y0:y1, x0:x1, :3].permute(2, 0, 1)
     planes = below.contiguous()
-    # where and not only a product with 0: an infinite pixel outside the shape stays what it is
+    # torch.where, not only a product with 0: an infinite pixel outside the shape stays unchanged
     below.copy_(torch.where(weights > 0, torch.lerp(planes, face.clamp_(0, 1), weights), planes))
     add_weights(frame_mask[y0:y1, x0:x1], weights)

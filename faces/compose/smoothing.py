@@ -1,4 +1,4 @@
-"""Low-pass filters for square pictures, in fractions of the side, so that every resolution looks the same."""
+"""Low-pass filters for square pictures, parametrised by fractions of the side, so that they scale with it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ..geometry.filtering import reflect
 from ..geometry.resizing import resize_planes
 from ..geometry.upload import upload
 
-LARGEST_SIGMA = 12.0  # pixels; what is smoother than this is computed on a smaller grid, which changes under 0.1 %
-BLOCK = 64  # outputs per small matrix product: band matrices are far quicker than convolutions on a CPU
-SPLINE = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # B3 spline, the à-trous wavelet's scaling filter; variance 1
-WAVELET_GRID = 256  # px; the grid on which the wavelet's levels are counted
-WAVELET_LEVELS = 4  # leaves what is wider than a sigma of sqrt((4**4 - 1) / 3) = 9.2 of 256 px, 3.6 % of the side
+LARGEST_SIGMA = 12.0  # pixels; wider blurs run on a smaller grid, which changes the result by less than 0.1 %
+BLOCK = 64  # outputs per small matrix product: band matrices are much faster than convolutions on a CPU
+SPLINE = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # B3 spline, scaling filter of the à-trous wavelet; variance 1
+WAVELET_GRID = 256  # px; the grid on which the wavelet is computed
+WAVELET_LEVELS = 4  # sigma sqrt((4**4 - 1) / 3) = 9.2 of 256 px, 3.6 % of the side
 
 
 def resize_square(image: Tensor, size: int) -> Tensor:
-    """(S, S, C) float32 -> (size, size, C), antialiased bicubic; may overshoot by a few percent, not clamped.
+    """Resize (S, S, C) float32 to (size, size, C), antialiased bicubic; may overshoot by a few percent, not clamped.
 
     Convention: pixel centres at (j + 0.5, i + 0.5), so that the corners of both pictures coincide.
     """
@@ -30,7 +30,7 @@ def resize_square(image: Tensor, size: int) -> Tensor:
 
 
 def filter_rows(planes: Tensor, taps: Tensor) -> Tensor:
-    """Correlate the last axis of (..., L) with an odd number of ``taps``; the border is mirrored. Keeps the shape."""
+    """Correlate the last axis of (..., L) with an odd number of ``taps``, border mirrored; the shape is kept."""
     length, radius = planes.shape[-1], len(taps) // 2
     block = min(BLOCK, length)
     blocks = -(-length // block)
@@ -39,18 +39,18 @@ def filter_rows(planes: Tensor, taps: Tensor) -> Tensor:
     band = taps.new_zeros(block + 2 * radius, block)
     rows = torch.arange(len(taps), device=taps.device)[:, None] + torch.arange(block, device=taps.device)
     band[rows, torch.arange(block, device=taps.device)] = taps[:, None].expand(-1, block)
-    # one flat product: a batched one of overlapping windows is a hundred times slower
+    # one flat product: a batched product of overlapping windows is a hundred times slower
     filtered = windows.reshape(-1, block + 2 * radius) @ band
     return filtered.view(*planes.shape[:-1], blocks * block)[..., :length]
 
 
 def filter_square(planes: Tensor, taps: Tensor) -> Tensor:
-    """The same taps along the rows and the columns of (C, H, W)."""
+    """Correlate the rows and the columns of (C, H, W) with the same taps."""
     return filter_rows(filter_rows(planes, taps).mT, taps).mT
 
 
 def gaussian_taps(sigma: float, device: torch.device) -> Tensor:
-    """A sampled Gaussian, sum 1, cut off at 4 sigma; ``sigma`` in pixels, towards 0 it becomes one tap of 1."""
+    """A sampled Gaussian, sum 1, truncated at 4 sigma; ``sigma`` in pixels; for sigma -> 0 a single tap of 1."""
     radius = max(1, math.ceil(4 * sigma))
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float32, device=device)
     weights = torch.exp(-0.5 * (offsets / max(sigma, 1e-3)) ** 2)
@@ -60,8 +60,7 @@ def gaussian_taps(sigma: float, device: torch.device) -> Tensor:
 def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
     """Gaussian blur of (S, S, C) float32 with mirrored borders; ``sigma`` is a fraction of the side, in [0, 1].
 
-    Continuous in sigma. Wide blurs run on a grid that is smaller by a power of two, so that the cost does not grow with
-    sigma.
+    Continuous in sigma. Wide blurs run on a grid reduced by a power of two, so that the cost does not grow with sigma.
     """
     side = image.shape[0]
     halvings = max(0, math.ceil(math.log2(max(sigma, 1e-9) * side / LARGEST_SIGMA)))
@@ -72,10 +71,10 @@ def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
 
 
 def wavelet_low(image: Tensor) -> Tensor:
-    """What is left of (S, S, C) float32 under ``WAVELET_LEVELS`` of an à-trous wavelet: (256, 256, C).
+    """Low band of (S, S, C) float32 after ``WAVELET_LEVELS`` levels of an à-trous wavelet: (256, 256, C).
 
-    Every level smooths with the B3 spline, its taps twice as far apart as the level before's. The levels are counted on
-    a grid of ``WAVELET_GRID``, so the cut-off is the same fraction of the face at every resolution.
+    Each level smooths with the B3 spline, its taps twice as far apart as in the level before. It runs on a grid of
+    ``WAVELET_GRID``, so that the cut-off is the same fraction of the face at every resolution.
     """
     planes = resize_square(image, WAVELET_GRID).permute(2, 0, 1)
     for level in range(WAVELET_LEVELS):

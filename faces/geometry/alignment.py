@@ -1,4 +1,4 @@
-"""Similarity transforms between landmark sets, by least squares over all points (Umeyama 1991)."""
+"""Similarity transforms between point sets, by least squares over all points (Umeyama 1991)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_THINNEST = 0.02  # second over first singular value of usable landmarks; a strict profile has about 0.2
-_LEAST_ALIKE = 0.01  # explained variance; landmarks mixed up left and right still have 0.1
-_SMALLEST = 1e-6  # spread over distance from the origin: below it, float64 holds no shape any more
+_THINNEST = 0.02  # least ratio of second to first singular value; a strict profile has about 0.2
+_LEAST_ALIKE = 0.01  # least explained variance; landmarks with left and right swapped still have 0.1
+_SMALLEST = 1e-6  # least ratio of spread to distance from the origin: below it float64 cannot resolve the shape
 
 
 def fit_similarity(source: Tensor, target: Tensor) -> Tensor:
-    """The similarity that maps ``source`` points onto ``target`` points with the least squared error.
+    """Fit the similarity that maps ``source`` points onto ``target`` points with the least squared error.
 
-    Equal to Umeyama's estimate with reflections excluded (IEEE PAMI 13(4), 1991); in the plane it has a closed form,
-    because scaling and rotating is one complex product.
+    Equal to Umeyama's estimate without reflections (IEEE PAMI 13(4), 1991). In the plane it has a closed form, because
+    scaling and rotating is one complex product.
 
     Args:
         source: (..., K, 2), K >= 2.
@@ -44,7 +44,7 @@ def fit_similarity(source: Tensor, target: Tensor) -> Tensor:
                 "they are not finite, coincide or lie on one line"
             )
     if not (_likeness(source, target) > _LEAST_ALIKE).all():
-        raise ValueError("the source points are arranged unlike the target points: no scale fits them")
+        raise ValueError("the source points do not match the arrangement of the target points: no scale fits them")
     p, q = source - source.mean(-2, keepdim=True), target - target.mean(-2, keepdim=True)
     norm = (p * p).sum((-2, -1))
     cos, sin = _product(p, q) / norm
@@ -54,31 +54,31 @@ def fit_similarity(source: Tensor, target: Tensor) -> Tensor:
 
 
 def _points(values: Any) -> Tensor:
-    """Point sets of any kind as float64 on the CPU."""
+    """Convert point sets (tensors, arrays, lists) to float64 on the CPU."""
     if isinstance(values, Tensor):
         return values.detach().to("cpu", torch.float64)
     return torch.as_tensor(values, dtype=torch.float64, device="cpu")
 
 
 def alignable(source: Tensor, target: Tensor) -> Tensor:
-    """Which of the point sets (..., K, 2) :func:`fit_similarity` can fit to ``target``. (...) bool on the CPU."""
+    """Whether :func:`fit_similarity` can fit each point set (..., K, 2) to ``target``: (...) bool on the CPU."""
     source, target = (_points(x) for x in (source, target))
     return well_shaped(source) & (_likeness(source, target) > _LEAST_ALIKE)
 
 
 def _product(p: Tensor, q: Tensor) -> Tensor:
-    """sum of conj(p)·q of centred points read as complex numbers: (2, ...) real and imaginary part."""
+    """Sum of conj(p)·q over centred points as complex numbers: (2, ...) real and imaginary part."""
     return torch.stack(((p * q).sum((-2, -1)), (p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]).sum(-1)))
 
 
 def _likeness(source: Tensor, target: Tensor) -> Tensor:
-    """The share of ``target``'s variance that the best similarity of ``source`` explains, 0 … 1 or NaN."""
+    """Share of ``target``'s variance that the best similarity of ``source`` explains, 0 … 1 or NaN."""
     p, q = source - source.mean(-2, keepdim=True), target - target.mean(-2, keepdim=True)
     return _product(p, q).square().sum(0) / ((p * p).sum((-2, -1)) * (q * q).sum((-2, -1)))
 
 
 def well_shaped(points: Tensor) -> Tensor:
-    """Which point sets (..., K, 2) can be aligned: finite, not coincident, not on one line. (...) bool."""
+    """Whether each point set (..., K, 2) can be aligned: finite, not coincident, not collinear. (...) bool."""
     points = _points(points)
     finite = torch.isfinite(points).all(-1).all(-1)
     points = torch.where(finite[..., None, None], points, torch.zeros_like(points))
@@ -105,7 +105,7 @@ def apply_affine(matrix: Tensor, points: Tensor) -> Tensor:
 def face_matrices(landmarks: Tensor, template: Tensor) -> Tensor:
     """Maps from the unit square to the photo that put the template's points on the landmarks.
 
-    The error is least in the crop, not in the photo: that is how the authors of GPEN align.
+    The squared error is minimised in the crop, not in the photo, as in the authors' code.
 
     Args:
         landmarks: (M, 5, 2) photo coordinates. template: (5, 2) fractions of the crop.

@@ -14,27 +14,27 @@ CROP_SIZES = (256, 512, 1024, 2048)
 
 
 def crop_size_for(faces: Faces) -> int:
-    """The smallest of the models' sizes that is not below the largest face, 2048 at most."""
+    """The smallest size of :data:`CROP_SIZES` that is not below the largest face, 2048 at most."""
     largest = float(faces.sizes.max()) if len(faces) else 0.0
     return next((size for size in CROP_SIZES if size >= largest), CROP_SIZES[-1])
 
 
 @torch.no_grad()
 def crop_faces(images: Tensor, faces: Faces, size: int) -> Tensor:
-    """Cut every face out, upright and in the template's position.
+    """Crop each face, aligned to its template.
 
     Args:
-        images: (N, H, W, C) float in 0 … 1, C 3 or 4 (alpha is ignored), any strides and float type; the frames the
-            faces were found in, or the same frames at another size. Never written into.
+        images: (N, H, W, C) float in 0 … 1, C 3 or 4 (alpha is ignored), any strides and float dtype; the frames in
+            which the faces were detected, or the same frames at another size. Never written to.
         faces: M faces.
         size: side of the crops in pixels.
 
     Returns:
-        (M, size, size, 3) float32 in 0 … 1 on the images' device. Shrinking is antialiased, enlarging bicubic; beyond
-        the photo's border lies its mirror image.
+        (M, size, size, 3) float32 in 0 … 1 on the images' device. Downscaling is antialiased, upscaling bicubic; the
+        photo is mirrored at its border.
 
     Raises:
-        ValueError: images that do not belong to the faces, a size below 1, pixels that are not finite.
+        ValueError: images that do not belong to the faces, a size below 1, or NaN or infinity in a crop.
 
     Convention: crop pixel (row i, column j) shows the photo at A · (u, v, 1), u = (j + 0.5) / size,
     v = (i + 0.5) / size, A the face's matrix; see :class:`Faces`.
@@ -49,7 +49,7 @@ def crop_faces(images: Tensor, faces: Faces, size: int) -> Tensor:
         if not bool(torch.isfinite(crop.sum())):
             raise ValueError(
                 f"images: frame {frame} holds values that are not finite (NaN or infinity) around face {k}: "
-                "mend the picture, or the node that made it"
+                "repair the picture, or the node that made it"
             )
         out[k] = crop
     return out
@@ -58,7 +58,7 @@ def crop_faces(images: Tensor, faces: Faces, size: int) -> Tensor:
 @torch.no_grad()
 @full_precision
 def crop_face(frame: Tensor, matrix: Tensor, size: int) -> Tensor:
-    """One face of one frame, (size, size, 3) float32, see :func:`crop_faces`; trusts the values.
+    """Crop one face of one frame: (size, size, 3) float32, see :func:`crop_faces`; trusts the values.
 
     Args:
         frame: (H, W, C), C >= 3.

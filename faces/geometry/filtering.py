@@ -1,7 +1,7 @@
-"""A picture on another, axis-parallel grid: separable filters as banded matrix products, the border mirrored.
+"""Resample a picture to an axis-parallel grid: separable filters as banded matrix products, border mirrored.
 
-A wide filter costs little more than reading the picture once: a block of neighbouring samples shares one window of
-the picture, and all blocks share one small matrix of weights.
+A wide filter costs little more than reading the picture once: a block of adjacent samples shares one window of the
+picture, and all blocks share one small matrix of weights.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from torch import Tensor
 
 from .upload import upload
 
-DENSITY = 1.5  # grid samples per resolvable pixel: 1 would soften by up to 30 %, 2 is twice the work
-WIDE = 3  # source pixels in one of the result from which a window serves fewer samples: it then has less to skip
+DENSITY = 1.5  # grid samples per resolvable pixel: 1 would attenuate by up to 30 %, 2 is twice the work
+WIDE = 3  # source pixels per result pixel from which a window serves fewer samples, which leaves fewer zero weights
 
 
 def cubic(x: Tensor) -> Tensor:
-    """Keys' cubic convolution kernel with a = -1/2 at ``x`` (any shape, in samples): exact for parabolas."""
+    """Keys' cubic convolution kernel, a = -1/2, at ``x`` (any shape, in samples): exact for parabolas."""
     x = x.abs()
     near = (1.5 * x - 2.5) * x * x + 1
     far = ((-0.5 * x + 2.5) * x - 4) * x + 2
@@ -26,24 +26,24 @@ def cubic(x: Tensor) -> Tensor:
 
 
 def lanczos3(x: Tensor) -> Tensor:
-    """Lanczos' kernel of three lobes at ``x`` (any shape, in samples)."""
+    """Lanczos kernel with three lobes at ``x`` (any shape, in samples)."""
     return torch.where(x.abs() < 3, torch.sinc(x) * torch.sinc(x / 3), torch.zeros_like(x))
 
 
 def reflect(index: Tensor, length: int) -> Tensor:
-    """Indexes outside ``[0, length)`` mirrored at the picture's edges (… 1 0 | 0 1 2 …), any number of times."""
+    """Mirror indexes outside ``[0, length)`` at the picture's edges (… 1 0 | 0 1 2 …), any number of times."""
     index = index.remainder(2 * length)
     return torch.minimum(index, 2 * length - 1 - index)
 
 
 class Filter:
-    """The weights of one resampling along one axis: ``block`` samples out of a window of ``taps`` source pixels.
+    """Weights of resampling along one axis: ``block`` samples from a window of ``taps`` source pixels.
 
     The grid's step is a multiple of 1/``block``.
 
     Convention: source pixel k covers [k, k+1]; sample i of a grid that starts at the integer ``origin`` lies at
     origin + (i + 0.5) · step. The window of samples b·block … b·block + block-1 starts at pixel
-    origin + first + b · stride. Enlarging: Keys' cubic; shrinking: Lanczos stretched to the result's pixels.
+    origin + first + b · stride. Upscaling: Keys' cubic; downscaling: Lanczos stretched to the result's pixels.
     """
 
     def __init__(self, stretch: float, shrinking: bool) -> None:
@@ -60,9 +60,9 @@ class Filter:
         self.weights = (weights / weights.sum(1, keepdim=True)).float()  # [block, taps]
 
     def span(self, lo: float, hi: float, anchor: int) -> tuple[int, int]:
-        """Origin and number of blocks of a grid that covers [lo, hi] with room for a cubic's taps.
+        """Origin and number of blocks of a grid that covers [lo, hi] with margin for the taps of a cubic.
 
-        Whole blocks lie between it and the ``anchor``: grids of one anchor share their samples.
+        It is offset from ``anchor`` by whole blocks, so that grids with the same anchor share their samples.
         """
         skipped = math.floor((lo - 2 * self.step - anchor) / self.stride)
         origin = anchor + skipped * self.stride
@@ -70,12 +70,12 @@ class Filter:
 
 
 class Axis:
-    """One axis of a grid over a picture of ``length`` pixels: which it reads, lo … hi-1, and the filter along it."""
+    """One axis of a grid over ``length`` pixels: the pixels that it reads, lo … hi-1, and the filter along it."""
 
     def __init__(self, weights: Filter, origin: int, blocks: int, length: int) -> None:
         self.weights, self.blocks = weights, blocks
         self.start = origin + weights.first
-        # blocks whose window lies in the picture; the others get weights of their own, mirrored into it
+        # blocks whose window is inside the picture; the others get their own mirrored weights
         self.inside = range(
             min(blocks, max(0, -(self.start // weights.stride))),
             max(0, min(blocks, (length - weights.taps - self.start) // weights.stride + 1)),
@@ -88,7 +88,7 @@ class Axis:
         self.lo, self.hi = min(lo for lo, _ in ends), max(hi for _, hi in ends)
 
     def _mirror(self, block: int, length: int) -> tuple[int, int, Tensor]:
-        """Block, first pixel, weights [block, n] of the n pixels from there on."""
+        """Block index, first pixel, and weights [block, n] of the n pixels from there."""
         at = reflect(self.start + block * self.weights.stride + torch.arange(self.weights.taps, device="cpu"), length)
         lo = int(at.min())
         own = torch.zeros(self.weights.block, int(at.max()) + 1 - lo, dtype=torch.float32, device="cpu")
@@ -98,8 +98,8 @@ class Axis:
     def filter(self, matrix: Tensor, channels: int = 1) -> Tensor:
         """Filter the first axis: [(hi-lo)·channels, n], any strides -> [blocks·block·channels, n], contiguous.
 
-        Channels that alternate along the axis are not taken apart: the weights of the other channels are zeros, which
-        is quicker than moving the pixels.
+        Channels interleaved along the axis are not separated: the weights of the other channels are zero, which is
+        faster than moving the pixels.
         """
         taps, block = self.weights.taps * channels, self.weights.block * channels
         stride, step = self.weights.stride * channels, matrix.stride(0)
@@ -107,7 +107,7 @@ class Axis:
         out = torch.empty(self.blocks, block, matrix.shape[1], dtype=torch.float32, device=matrix.device)
         if self.inside:
             first = (self.start - self.lo) * channels + self.inside[0] * stride
-            windows = matrix.as_strided(  # they overlap, nothing is copied
+            windows = matrix.as_strided(  # overlapping, not copied
                 (len(self.inside), taps, matrix.shape[1]),
                 (stride * step, step, matrix.stride(1)),
                 matrix.storage_offset() + first * step,
@@ -121,7 +121,7 @@ class Axis:
 
 
 def read_grid(picture: Tensor, across: Axis, down: Axis) -> Tensor:
-    """``picture`` [H, W, C] on the grid of two axes, lying transposed: [3, columns, rows]."""
+    """Resample ``picture`` [H, W, C] to the grid of two axes; the result is transposed: [3, columns, rows]."""
     part = picture[down.lo : down.hi, across.lo : across.hi, :3]
     if part.dtype != torch.float32 or part.stride()[1:] != (3, 1):
         part = part.to(torch.float32).contiguous()

@@ -1,4 +1,4 @@
-"""Pixel arithmetic in the precision that it was written for, whatever autocast a host has switched on."""
+"""Run pixel arithmetic in its own precision, also under a host's autocast."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_AUTOCAST = ("cpu", "cuda", "xpu")  # kinds of device that know autocast in every version that we allow
+_AUTOCAST = ("cpu", "cuda", "xpu")  # device types with autocast in all supported versions of PyTorch
 
 
 def full_precision(function: Callable[Concatenate[Tensor, P], R]) -> Callable[Concatenate[Tensor, P], R]:
-    """``function`` with autocast switched off for this thread and the device of its first argument."""
+    """Wrap ``function`` with autocast disabled for this thread and the device type of its first argument."""
 
     @functools.wraps(function)
     def wrapped(first: Tensor, *args: P.args, **kwargs: P.kwargs) -> R:

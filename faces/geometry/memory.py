@@ -1,4 +1,4 @@
-"""Memory for pictures."""
+"""Allocation of large picture tensors."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 def new_pictures(*shape: int, device: torch.device) -> Tensor:
-    """An empty float32 tensor for something large: frames, crops.
+    """An uninitialised float32 tensor for large data: frames, crops.
 
-    On a CPU NumPy allocates it: on Linux it asks for huge pages, and touching 100 MB for the first time then takes a
-    third of the time.
+    On a CPU it is allocated by NumPy, which requests huge pages on Linux: the first touch of 100 MB then takes a third
+    of the time.
     """
     if device.type == "cpu":
         return torch.from_numpy(np.empty(shape, np.float32))
@@ -19,5 +19,5 @@ def new_pictures(*shape: int, device: torch.device) -> Tensor:
 
 
 def copied_pictures(images: Tensor) -> Tensor:
-    """A contiguous float32 copy of a batch on its device, never a view and without a gradient."""
+    """A contiguous float32 copy of a batch on its device, never a view, without gradient."""
     return new_pictures(*images.shape, device=images.device).copy_(images.detach())

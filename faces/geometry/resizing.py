@@ -1,4 +1,4 @@
-"""PyTorch's antialiased resizing, on devices that do not have it, too."""
+"""PyTorch's antialiased resizing, also for devices that lack it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch.nn import functional
 
 
 def resize_planes(planes: Tensor, size: tuple[int, int], mode: str) -> Tensor:
-    """(N, C, h, w) float -> (N, C, *size) on the same device, antialiased where it shrinks; not clamped.
+    """Resize (N, C, h, w) float to (N, C, *size) on the same device, antialiased; not clamped.
 
     Args:
         mode: "bilinear" or "bicubic"; the latter may overshoot by a few percent.
@@ -15,6 +15,6 @@ def resize_planes(planes: Tensor, size: tuple[int, int], mode: str) -> Tensor:
     Convention: pixel centres at (j + 0.5, i + 0.5), so that the corners of both pictures coincide.
     """
     home = planes.device
-    if home.type == "mps":  # PyTorch has no antialiased filters there, or only newer versions have
+    if home.type == "mps":  # antialiasing is missing there, at least in older versions of PyTorch
         planes = planes.cpu()
     return functional.interpolate(planes, size=size, mode=mode, antialias=True, align_corners=False).to(home)

@@ -1,7 +1,7 @@
-"""Where the five landmarks of an aligned face lie, as fractions of the crop.
+"""Positions of the five landmarks of an aligned face, as fractions of the crop.
 
-Convention: (u, v) in the crop's unit square, origin at the top-left corner, u to the right, v down; order: the eye on
-the picture's left, the one on its right, the nose, the mouth's left and right corner.
+Convention: (u, v) in the crop's unit square, origin at the top-left corner, u to the right, v down; order: left
+eye, right eye, nose, left and right mouth corner, where left and right are those of the picture.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-# the 96×112 points of MTCNN, from which GPEN's authors build their crop
+# the 96×112 points of MTCNN, from which GPEN's authors derive their crop
 _MTCNN = torch.tensor(
     [
         [30.29459953, 51.69630051],
@@ -23,7 +23,7 @@ _MTCNN = torch.tensor(
     dtype=torch.float64,
     device="cpu",
 )
-# 96×112 becomes a square of 112 (8 px at either side), and that gets a quarter of its side (28 px) all around
+# 96×112 is padded to a square of 112 (8 px left and right), then by a quarter of its side (28 px) all around
 _GPEN = (_MTCNN + torch.tensor([8.0, 0.0], dtype=torch.float64, device="cpu") + 28) / 168
 
 # the mean of the FFHQ pictures' landmarks at 512 px, as most other tools use them
@@ -42,13 +42,17 @@ _FFHQ = (
     / 512
 )
 
-#: Template name -> (5, 2) float64, read only by convention. ``gpen`` is what the published models were shown by their
-#: authors; ``ffhq`` shows them the face 11.6 % larger.
+#: Template name -> (5, 2) float64, read only by convention. ``gpen`` is the authors' own for the published models; with
+#: ``ffhq`` the face is 11.6 % larger in the crop.
 TEMPLATES: MappingProxyType[str, Tensor] = MappingProxyType({"gpen": _GPEN, "ffhq": _FFHQ})
 
 
 def template_points(name: str) -> Tensor:
-    """The five points of a template, (5, 2) float64 fractions of the crop. Raises ValueError for an unknown name."""
+    """The five points of a template, (5, 2) float64 fractions of the crop.
+
+    Raises:
+        ValueError: no such template.
+    """
     if name not in TEMPLATES:
         raise ValueError(f"unknown face template {name!r}: expected one of {', '.join(TEMPLATES)}")
     return TEMPLATES[name]

@@ -1,4 +1,4 @@
-"""Small tables made on the host, brought to a device without making the host wait."""
+"""Copy small tables from the host to a device without synchronising."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 def upload(table: Tensor, device: torch.device) -> Tensor:
-    """``table``, a small CPU tensor, on ``device``; on CUDA through pinned memory: the copy is queued like a kernel."""
+    """Copy ``table``, a small CPU tensor, to ``device``; on CUDA asynchronously, through pinned memory."""
     if device.type == "cuda":
         return table.pin_memory().to(device, non_blocking=True)
     return table.to(device)
 
 
 def steps(count: int, step: float, start: float, device: torch.device) -> Tensor:
-    """``start + step · 0 … count-1``, (count,) float32, computed where it is used; in float64 on a CPU."""
+    """``start + step · [0 … count-1]``: (count,) float32, computed on ``device``, in float64 on a CPU."""
     wide = torch.float64 if device.type == "cpu" else torch.float32
     return torch.arange(count, dtype=wide, device=device).mul_(step).add_(start).float()

@@ -1,4 +1,4 @@
-"""Which faces a swap has changed: the others are the photo's own and stay as they are."""
+"""Find the faces that a swap has changed; all others are skipped."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["NoPartner", "changed_faces", "changed_in_frame", "match_frames", "no
 
 NoPartner = tuple[str, dict[str, Any]]  # kind and values of a :class:`Skipped`
 
-ROUNDING = 1.5 / 255  # 8 bits move every value by up to 1/255; halfway to the next step, which leaves room for fp16
-CHANGED_SHARE = 0.05  # of the points inside the face; a real swap changes nearly all, a neighbour's soft border a few
+ROUNDING = 1.5 / 255  # 8 bits change each value by up to 1/255; the margin up to halfway to the next step is for fp16
+CHANGED_SHARE = 0.05  # of the points inside the face; a swap changes nearly all, a neighbour's soft border a few
 INNER_FACE = (0.32, 0.40, 0.68, 0.78)  # u0, v0, u1, v1: brows to lower lip in both templates, no hair, no neighbour
 WHOLE_SQUARE = (0.0, 0.0, 1.0, 1.0)
-GRID = 64  # points along either side that are looked at
+GRID = 64  # points per side that are compared
 
 
 def changed_faces(
@@ -29,18 +29,22 @@ def changed_faces(
     originals: Tensor | None,
     partners: Sequence[int | None] | None = None,
 ) -> tuple[Faces, tuple[Skipped, ...]]:
-    """Keep the faces that differ between a picture and the picture before the swap.
+    """Select the faces that differ between a picture and the picture before the swap.
 
-    A face has changed where more than ``CHANGED_SHARE`` of 4096 points inside it differ by more than ``ROUNDING`` in
-    any of the first three channels. The points are taken in the face's own square, turned with it.
+    A face has changed if more than ``CHANGED_SHARE`` of 4096 points inside it differ by more than ``ROUNDING`` in any
+    of the first three channels. The points are sampled in the face's aligned square.
 
-    images: (N, H, W, C), the pictures in which ``faces`` were found, [0, 1], any float type and device
-    originals: (M, H', W', C'), the pictures before the swap; None keeps every face
-    partners: what ``match_frames(images, originals)`` says, where the caller has it already
+    Args:
+        images: (N, H, W, C), the pictures in which ``faces`` were detected, [0, 1], any float dtype and device.
+        originals: (M, H', W', C'), the pictures before the swap; None keeps every face.
+        partners: the result of ``match_frames(images, originals)``, if the caller has it already.
 
-    Returns the changed faces in their order, and an entry for each face that is not: unchanged, outside of the picture,
-    or in a frame without a partner (such a frame is named even where it has no face).
-    Raises ValueError where images or originals are no (N, H, W, C), or where ``faces`` are not those of ``images``.
+    Returns:
+        The changed faces in their order, and a record for each other face: unchanged, outside the picture, or in a
+        frame without an original (such a frame is recorded even if it has no face).
+
+    Raises:
+        ValueError: images or originals are not (N, H, W, C), or ``faces`` are not those of ``images``.
     """
     if originals is None:
         return faces, ()
@@ -61,16 +65,17 @@ def changed_faces(
 def changed_in_frame(
     faces: Faces, frame: Tensor, original: Tensor | None, index: int, reason: NoPartner
 ) -> tuple[list[int], list[Skipped]]:
-    """Which faces of one frame a swap has changed.
+    """Find the faces of one frame that a swap has changed.
 
     Args:
         faces: the faces of this frame.
-        frame, original: (H, W, C) in [0, 1]; None where the frame has no original: then no face is taken.
-        index: what the frame is called in the records.
+        frame: (H, W, C) in [0, 1].
+        original: likewise; None if the frame has no original: then no face is selected.
+        index: index of the frame in the records.
         reason: kind and values of the record for a frame without an original.
 
     Returns:
-        Positions of the changed faces in ``faces``; a record per other face, or one about the frame where it has
+        Indexes of the changed faces in ``faces``, and a record per other face, or one record about a frame that has
         neither an original nor a face.
     """
     if original is None:
@@ -100,12 +105,12 @@ def _check(faces: Faces, images: Tensor, originals: Tensor) -> None:
     if got != expected:
         raise ValueError(
             f"the faces were found in {expected[0]} frames of {expected[2]}×{expected[1]}, but image has {got[0]} of "
-            f"{got[2]}×{got[1]}; compare the picture in which they were found"
+            f"{got[2]}×{got[1]}; give the image in which they were found"
         )
 
 
 def no_partner(images: Tensor, originals: Tensor) -> NoPartner:
-    """Why a frame of one batch has no original in the other: kind and values of its record."""
+    """The reason why frames of ``images`` have no original: kind and values of the record."""
     (height, width), (original_height, original_width) = images.shape[1:3], originals.shape[1:3]
     if (height, width) != (original_height, original_width):
         sizes = {"original_size": f"{original_width}×{original_height}", "image_size": f"{width}×{height}"}
@@ -114,12 +119,12 @@ def no_partner(images: Tensor, originals: Tensor) -> NoPartner:
 
 
 def _changed_share(image: Tensor, original: Tensor, matrix: Tensor) -> float | None:
-    """The share of a face's points that differ between (H, W, C) and (H, W, C'); None where none is in the picture.
+    """Share of a face's points that differ between (H, W, C) and (H, W, C'); None if no point is in the picture.
 
     Convention: ``matrix`` (2, 3) maps the unit square to photo coordinates, pixel centres at (j + 0.5, i + 0.5).
     """
     height, width = image.shape[:2]
-    for region in (INNER_FACE, WHOLE_SQUARE):  # the whole square only where the border cuts the face itself away
+    for region in (INNER_FACE, WHOLE_SQUARE):  # the whole square only if the inner face is outside the picture
         columns, rows = _pixels(matrix, region)
         inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
         if bool(inside.any()):
@@ -132,12 +137,12 @@ def _changed_share(image: Tensor, original: Tensor, matrix: Tensor) -> float | N
         frame[rows.to(frame.device), columns.to(frame.device), :channels].float().cpu() for frame in (image, original)
     )
     difference = (after - before).abs().amax(dim=1)
-    same = difference <= ROUNDING  # NaN is not the same
+    same = difference <= ROUNDING  # NaN counts as different
     return float((~same).float().mean())
 
 
 def _pixels(matrix: Tensor, region: tuple[float, float, float, float]) -> tuple[Tensor, Tensor]:
-    """Columns and rows, (GRID²,) whole float64, of an even grid over a part of a face's unit square."""
+    """Columns and rows, (GRID²,) integral float64, of a regular grid over a part of a face's unit square."""
     u0, v0, u1, v1 = region
     middles = (torch.arange(GRID, dtype=torch.float64, device="cpu") + 0.5) / GRID
     v, u = torch.meshgrid(v0 + middles * (v1 - v0), u0 + middles * (u1 - u0), indexing="ij")

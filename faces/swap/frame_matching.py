@@ -1,29 +1,30 @@
-"""Which frame of a video is the original of which: a swap may have dropped some on the way."""
+"""Match the frames of a swapped video to the original ones, some of which the swap may have dropped."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-SAMPLES = 96  # points along either side of a frame that are compared, or every pixel where there are fewer
-TOLERANCE = 3 / 255  # larger differences count more and more alike: a swapped face must not outweigh a moved scene
-AT_ONCE = 32  # frames compared in one go: 32 × 9216 points × 3 channels are 3.5 MB
+SAMPLES = 96  # points per side of a frame that are compared, or every pixel of smaller frames
+TOLERANCE = 3 / 255  # larger differences saturate: a swapped face must not outweigh a moved scene
+AT_ONCE = 32  # frames compared at a time: 32 × 9216 points × 3 channels are 3.5 MB
 
 
 def match_frames(images: Tensor, originals: Tensor) -> list[int | None]:
-    """For every image the index of its original, or None.
+    """The index of each image's original, or None.
 
-    images, originals: (N, H, W, C) and (M, H', W', C'), [0, 1], any float type and device; the first three channels
-        are compared.
+    Frames of another size have no original. Equal counts are matched one to one, without looking at the pixels.
+    Otherwise the shorter batch is aligned to the longer one, in order, with the smallest total difference: dropped
+    frames leave originals unmatched; surplus images get None.
 
-    Frames of another size have no partner. Equal counts belong together one by one, unseen. Otherwise the shorter batch
-    is laid into the longer one, in order, with the smallest difference in all: dropped frames leave originals over;
-    surplus images get None.
+    A frame and its original agree up to rounding except in the swapped faces, and adjacent frames of a video hardly
+    differ. So single points are compared, not averages (noise and slow motion distinguish neighbours), and differences
+    are weighted by the Geman-McClure function d² / (d² + tau²), which a large one (the swap) cannot dominate. Compares
+    9216 points per frame, whatever its size.
 
-    A frame and its original agree up to rounding except in the swapped faces, and neighbours of a video hardly differ
-    at all: so single points are compared, not averages (noise and slow motion tell neighbours apart), and a
-    difference counts by the Geman-McClure function d² / (d² + tau²), which a large one (the swap) cannot dominate.
-    Looks at 9216 points a frame, whatever its size.
+    Args:
+        images: (N, H, W, C), [0, 1], any float dtype and device; the first three channels are compared.
+        originals: (M, H', W', C'), likewise.
     """
     count, available = len(images), len(originals)
     if tuple(images.shape[1:3]) != tuple(originals.shape[1:3]) or available == 0:
@@ -42,7 +43,7 @@ def match_frames(images: Tensor, originals: Tensor) -> list[int | None]:
 
 
 def _points(frames: Tensor, channels: int) -> Tensor:
-    """(N, H, W, C) -> (N, points, channels) float32 on the CPU: single pixels on an even grid, read frame by frame."""
+    """(N, H, W, C) -> (N, points, channels) float32 on the CPU: single pixels on a regular grid, per frame."""
     height, width = frames.shape[1:3]
     rows, columns = (_even_indexes(n).to(frames.device) for n in (height, width))
     points = torch.empty(len(frames), len(rows) * len(columns), channels, dtype=torch.float32, device="cpu")
@@ -52,7 +53,7 @@ def _points(frames: Tensor, channels: int) -> Tensor:
 
 
 def _even_indexes(size: int) -> Tensor:
-    """At most ``SAMPLES`` of ``0 … size - 1``, evenly spread, as far from either end."""
+    """At most ``SAMPLES`` indexes of ``0 … size - 1``, evenly spaced and centred."""
     count = min(size, SAMPLES)
     return ((torch.arange(count, dtype=torch.float32, device="cpu") + 0.5) * (size / count)).long()
 
@@ -60,7 +61,7 @@ def _even_indexes(size: int) -> Tensor:
 def _differences(few: Tensor, many: Tensor) -> Tensor:
     """(n, points, C) and (m, points, C), n <= m -> (n, m - n + 1): row i compares ``few[i]`` with ``many[i + k]``.
 
-    In order and without gaps in the shorter batch, frame i can only lie between i and i + m - n.
+    The order is kept and the shorter batch has no gaps, so frame i can only match i to i + m - n.
     """
     slack = len(many) - len(few)
     costs = torch.empty(len(few), slack + 1, dtype=torch.float32, device="cpu")
@@ -70,21 +71,21 @@ def _differences(few: Tensor, many: Tensor) -> Tensor:
             squares = (many[i + start : i + stop] - points).square_()  # [k,points,C]
             squares = sum(
                 squares.unbind(dim=2), torch.zeros((), dtype=torch.float32, device="cpu")
-            )  # three times as quick as .sum(dim=2)
+            )  # three times as fast as .sum(dim=2)
             costs[i, start:stop] = 1 - (TOLERANCE**2 / (squares + TOLERANCE**2)).mean(dim=1)
     return costs
 
 
 def _lay_into(costs: Tensor) -> list[int]:
-    """Rising places of every row with the smallest sum; ``costs`` as ``_differences`` gives them, ties to the front.
+    """Strictly increasing indexes into the longer batch, one per row of ``costs``, with the smallest total cost.
 
-    Dynamic programming: best[k] is the smallest sum so far with the current frame k places behind its own index, and k
-    never falls.
+    ``costs`` is what :func:`_differences` returns; ties go to the front. Dynamic programming: best[k] is the smallest
+    cost so far with the current frame matched k places beyond its own index; k never decreases.
     """
     best = torch.zeros(costs.shape[1], dtype=torch.float64, device="cpu")
     choices = []
     for row in costs.double():
-        best, choice = torch.cummin(best, dim=0)  # the row before may lie at the same k or at a smaller one
+        best, choice = torch.cummin(best, dim=0)  # the row before has the same k or a smaller one
         choices.append(choice)
         best = best + row
     k = int(best.argmin())

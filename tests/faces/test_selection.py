@@ -152,7 +152,7 @@ def test_an_index_beyond_the_faces_is_said_and_no_error() -> None:
     assert remark[0].reason == "select asks for face 3-5, 7, but its faces are 0 to 2"
     faces, skipped = select_faces(faces_at(THREE), "0", min_face_px=500)
     assert len(faces) == 0
-    assert "it has none after the filters" in skipped[-1].reason
+    assert "none is left after the filters" in skipped[-1].reason
 
 
 def test_min_face_px_is_the_side_of_the_aligned_square() -> None:
@@ -160,7 +160,7 @@ def test_min_face_px_is_the_side_of_the_aligned_square() -> None:
     assert sorted(xs(faces)) == [50, 350]  # 45 px is not below 45, up to the rounding of the fit
     assert len(skipped) == 1
     assert skipped[0].size == pytest.approx(30)
-    assert skipped[0].reason == "its 30.0 px are below min_face_px 45"
+    assert skipped[0].reason == "its size of 30.0 px is below min_face_px 45"
     assert len(select_faces(faces_at(THREE), min_face_px=0)[0]) == 3
 
 

@@ -77,6 +77,12 @@ def test_torch_comes_first_then_the_requirements_then_the_program(script: Module
     assert calls[-1] == [str(script.ROOT), "demo", "--json"]
 
 
+def test_commands_run_in_the_environment_with_all_their_arguments(script: ModuleType, calls: list[list[str]]) -> None:
+    for line in ("restore photo.jpg -o out.png", "models list --json", "doctor"):
+        assert script.main(line.split()) == 0
+        assert calls[-1] == [str(script.ROOT), *line.split()]
+
+
 def test_tests_get_their_own_requirements_and_arguments(script: ModuleType, calls: list[list[str]]) -> None:
     assert script.main(["test", "-k", "png"]) == 0
     assert installs(calls)[-1] == ["-r", "requirements.txt", "-r", "requirements-dev.txt"]

@@ -57,7 +57,7 @@ def test_absent_pictures_are_said_and_names_may_have_accents(portraits: Path, ca
     listing |= {"Zoë.png": listing[first]}
     (portraits / "landmarks.json").write_text(json.dumps(listing, ensure_ascii=False), encoding="utf-8")
     assert "Zoë.png" in PortraitFolder(portraits, "all").names
-    assert f"1 of {len(listing)} pictures are not there, {first}" in caplog.text
+    assert f"1 of {len(listing)} listed pictures are missing, for instance {first}" in caplog.text
 
 
 def test_aligned_square_puts_the_landmarks_on_the_template() -> None:
@@ -103,12 +103,12 @@ def test_jitter_stays_within_its_bounds() -> None:
     assert (centres - torch.tensor([32.0, 34.0])).abs().max() <= 2 + 1e-9
 
 
-def test_some_pictures_turn_black_and_white_and_stay_so_when_spoilt() -> None:
+def test_some_pictures_turn_black_and_white_and_stay_so_when_degraded() -> None:
     rng = torch.Generator().manual_seed(0)
     x = vary_color(torch.rand(8, 3, 32, 32), rng, grey=1.0)
     assert (x.amax(1) - x.amin(1)).max() < 1e-6
-    spoilt = degrade(x, rng, DegradationRange(clean_chance=0, noise_chance=1))
-    assert (spoilt.amax(1) - spoilt.amin(1)).max() < 0.03
+    degraded = degrade(x, rng, DegradationRange(clean_chance=0, noise_chance=1))
+    assert (degraded.amax(1) - degraded.amin(1)).max() < 0.03
 
 
 def test_stream_shows_every_portrait_before_any_again_and_goes_on_from_its_state(portraits: Path) -> None:

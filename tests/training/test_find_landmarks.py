@@ -30,11 +30,11 @@ def folder(tmp_path: Path, astronaut: torch.Tensor) -> Path:
 def test_faces_are_listed_as_training_reads_them_and_the_rest_is_named(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([str(folder), "--detector", "builtin"]) == 1  # some are left out
+    assert main([str(folder), "--detector", "builtin"]) == 1  # some are skipped
     told = capsys.readouterr()
-    assert "1 faces by builtin" in told.out and "3 pictures left out" in told.out
+    assert "1 faces by builtin" in told.out and "3 pictures skipped" in told.out
     assert "night.png: no face" in told.err and "torn.jpg: it cannot be read" in told.err
-    assert "turned.jpg: its EXIF turns it" in told.err and "notes" not in told.err
+    assert "turned.jpg: its EXIF orientation is not upright" in told.err and "notes" not in told.err
     (points,) = json.loads((folder / LISTING).read_text()).values()
     assert np.abs(np.array(points) - np.array(ASTRONAUT)).max() < 6
     assert PortraitFolder(folder, "all").names == ["astronaut.png"]
@@ -45,7 +45,7 @@ def test_a_listing_that_is_there_is_kept_unless_asked(folder: Path, capsys: pyte
     assert main([str(folder), "--detector", "builtin"]) == 1
     assert "--replace" in capsys.readouterr().err and (folder / LISTING).read_text() == "{}"
     assert main([str(folder), "--detector", "builtin", "--replace", "--min-face-px", "400"]) == 1
-    assert "under 400 px" in capsys.readouterr().err and json.loads((folder / LISTING).read_text()) == {}
+    assert "less than 400 px" in capsys.readouterr().err and json.loads((folder / LISTING).read_text()) == {}
 
 
 def test_wrong_usage_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,7 +34,7 @@ def dotted_portraits() -> Portraits:
 
 
 def test_points_stay_on_their_faces(monkeypatch) -> None:
-    monkeypatch.setattr(augment, "spoil", lambda images, generator: images)
+    monkeypatch.setattr(augment, "degrade_squares", lambda images, generator: images)
     images, points = augment.face_batch(dotted_portraits(), 64, torch.Generator().manual_seed(3))
     inside = ((points > 0.05) & (points < 0.95)).all(-1)
     assert inside.float().mean() > 0.9
@@ -55,13 +55,13 @@ def test_bending_is_undone() -> None:
     assert torch.allclose(augment._unbend(bent, amount), uv, atol=0.01)
 
 
-def test_spoiled_images_are_finite_and_differ() -> None:
+def test_degraded_images_are_finite_and_differ() -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(32, 1, 64, 64, generator=generator)
-    spoiled = augment.spoil(images, generator)
-    assert spoiled.shape == images.shape
-    assert spoiled.isfinite().all()
-    assert ((spoiled - images).abs().amax((1, 2, 3)) > 0.01).all()
+    degraded = augment.degrade_squares(images, generator)
+    assert degraded.shape == images.shape
+    assert degraded.isfinite().all()
+    assert ((degraded - images).abs().amax((1, 2, 3)) > 0.01).all()
 
 
 def test_non_faces_fill_the_batch() -> None:

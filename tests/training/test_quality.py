@@ -90,11 +90,11 @@ def test_the_built_in_model_is_small_and_improves_a_face() -> None:
     restorer = load_gpen("builtin")
     assert TEMPLATES["gpen"].shape == torch.tensor(ASTRONAUT).shape
     target = astronaut_crop(256)
-    spoilt = RECIPES["moderate"](target)
-    restored = restorer.restore(spoilt.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    degraded = RECIPES["moderate"](target)
+    restored = restorer.restore(degraded.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
     region = face_region(256)
-    assert float(psnr(restored, target, region)) > float(psnr(spoilt, target, region))
-    assert float(detail(restored, target, region)[1]) > float(detail(spoilt, target, region)[1])
-    grey = spoilt.mean(1, keepdim=True).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous()
+    assert float(psnr(restored, target, region)) > float(psnr(degraded, target, region))
+    assert float(detail(restored, target, region)[1]) > float(detail(degraded, target, region)[1])
+    grey = degraded.mean(1, keepdim=True).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous()
     stays = restorer.restore(grey)
     assert float((stays.amax(-1) - stays.amin(-1)).mean()) < 4 / 255  # black and white stays black and white

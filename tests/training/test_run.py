@@ -36,10 +36,10 @@ def test_training_goes_downhill(portraits: Path, tmp_path: Path, precision: str)
     options.shrink, options.noise, options.blur = 1.5, 0.0, 2.0
     trainer = build(options)
     target = trainer.stream.folder.crops([0, 1, 2, 3], 32)
-    spoilt = filter_each(target, gaussian_kernels(*[torch.full((4,), 1.2)] * 3, 4))
+    degraded = filter_each(target, gaussian_kernels(*[torch.full((4,), 1.2)] * 3, 4))
 
     def error() -> float:
-        return float((trainer.restore(spoilt) - target).abs().mean())
+        return float((trainer.restore(degraded) - target).abs().mean())
 
     before = error()
     reports = [trainer.train_step() for _ in range(40)]
@@ -100,12 +100,12 @@ def test_the_program_trains_resumes_fine_tunes_and_hands_out_weights(
     assert main([*flags, "--run", str(run), "--steps", "2"]) == 0
     assert main([*flags, "--run", str(run), "--steps", "3"]) == 0
     said = capsys.readouterr().out
-    assert "step 2/2" in said and "goes on at step 2" in said and "held out after step 2: moderate" in said
+    assert "step 2/2" in said and "resuming at step 2" in said and "held out after step 2: moderate" in said
     assert [p.name for p in (run / "sheets").iterdir()] == ["step-000002.png"]
     weights = read_weights(run / WEIGHTS)
     GPEN(GPENConfig.from_state_dict(weights)).load_state_dict(weights)
     assert main([*flags, "--run", str(tmp_path / "fine"), "--init", str(run / WEIGHTS), "--steps", "1"]) == 0
-    assert "0 start anew" in capsys.readouterr().out
+    assert "0 are newly initialised" in capsys.readouterr().out
     assert main([*flags, "--run", str(run), "--style-dim", "8"]) == 1
     assert "was made with --style-dim 16" in capsys.readouterr().err
 

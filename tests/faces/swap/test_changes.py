@@ -284,7 +284,7 @@ def test_faces_at_and_beyond_the_border() -> None:
     original = video(1, speed=0, noise=0.0).clamp(0, 0.9)
     kept, skipped = changed_faces(faces, original + 0.05, original)
     assert kept.centers[:, 0].round().tolist() == [0.0, -22.0]
-    assert [entry.reason for entry in skipped] == ["it lies outside of the picture"]
+    assert [entry.reason for entry in skipped] == ["it lies outside the picture"]
     assert len(changed_faces(faces, original, original)[0]) == 0
 
 
