@@ -25,6 +25,7 @@ class FaceNote:
         box: x0, y0, x1, y1 in pixels of the photo; None where it is unknown.
         score: the detector's confidence, None where it gave none.
         fate: "restored", "detected", or the reason why the face was left as it was.
+        number: the index that ``select`` counts a skipped face by; None where a filter took it out before counting.
     """
 
     frame: int
@@ -32,6 +33,7 @@ class FaceNote:
     box: Box | None
     score: float | None
     fate: str
+    number: int | None = None
 
 
 @dataclass
