@@ -130,11 +130,11 @@ def give(result: torch.Tensor) -> torch.Tensor:
     return result.to(mm.intermediate_device(), dtype)
 
 
-def last_preview(picture: Image.Image) -> None:
-    """End the live preview with this picture: the page goes on showing the last one over what a node gives as ui."""
+def last_preview(picture: Image.Image, total: int) -> None:
+    """End the bar of ``total`` steps with this picture as its live preview."""
     import comfy.utils
 
-    comfy.utils.ProgressBar(1).update_absolute(1, 1, ("JPEG", picture, max(picture.size)))
+    comfy.utils.ProgressBar(total).update_absolute(total, total, ("JPEG", picture, max(picture.size)))
 
 
 def show(pictures: Sequence[Image.Image]) -> dict[str, list[dict[str, str]]]:

@@ -1,51 +1,87 @@
-"""What the nodes show of their work: numbered faces on the photo, and a strip of before and after."""
+"""Preview of detection: the faces of a frame in boxes, with the numbers that ``select`` counts them by."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from ..faces import Faces, Skipped
+from ..faces import Faces
 from ..restoration import Report
 
 Box = tuple[float, float, float, float]
+Colour = tuple[int, int, int]
 
-_SIDE = 1024  # of a preview's longer side, in pixels
-_FRAMES = 4  # of a batch are shown
-_TILE, _COLUMNS = 256, 8  # of the strip
-_CHOSEN, _LEFT, _DARK = (64, 224, 120), (170, 170, 170), (0, 0, 0)
+_SIDE, _LARGEST_SIDE = 1024, 2048  # longer side of a preview in pixels: usually, and where faces are tiny
+_LEGIBLE = 48  # pixels that a face should have on the preview
+_FRAMES = 4  # frames of a batch that are shown
+_SMALLEST_TEXT = 12  # pixels
+_DOT = 2.0  # pixels: radius below which landmarks merge into a blot
+GREEN, GREY, DARK = (64, 224, 120), (170, 170, 170), (0, 0, 0)
 
 
-class Marked(NamedTuple):
-    """A face as the preview draws it: its number for ``select`` (None: a filter took it out before), and its box."""
+class LeftOut(Protocol):
+    """The record of a face that was found and not taken.
+
+    ``box`` is None for a remark on the whole frame, ``number`` where a filter took the face out before counting.
+    """
+
+    @property
+    def frame(self) -> int: ...
+    @property
+    def box(self) -> Box | None: ...
+    @property
+    def number(self) -> int | None: ...
+
+
+class Mark(NamedTuple):
+    """A face as the preview draws it; box and landmarks in pixels of the photo.
+
+    ``number`` is None where a filter took the face out before ``select`` counted.
+    """
 
     number: int | None
     box: Box
-    points: list[list[float]]
+    landmarks: list[list[float]]
     chosen: bool
 
 
-def marks(faces: Faces, skipped: Sequence[Skipped], frame: int) -> list[Marked]:
-    """The faces of a frame, chosen and left out, with the numbers that ``select`` counts them by."""
-    left = []
-    for note in skipped:
-        if note.frame == frame and note.box is not None:
-            left.append(Marked(note.number, note.box, [], False))
-    taken = {mark.number for mark in left}
+def numbered_faces(images: torch.Tensor, faces: Faces, report: Report) -> list[Image.Image]:
+    """Pictures of the first frames of (N,H,W,3 or 4): chosen faces in green with landmarks, the others in grey."""
+    pictures = []
+    for frame in range(min(len(images), _FRAMES)):
+        drawn = marks(faces, report.skipped, frame)
+        picture = to_picture(images[frame], _preview_side(drawn, max(images.shape[1:3])))
+        _draw(picture, drawn, picture.width / images.shape[2])
+        pictures.append(picture)
+    return pictures
+
+
+def marks(faces: Faces, skipped: Sequence[LeftOut], frame: int) -> list[Mark]:
+    """The faces of a frame, those left out first, with their numbers."""
+    left = [Mark(note.number, note.box, [], False) for note in skipped if note.frame == frame and note.box is not None]
     own = faces.of_frame(frame)
-    free = (number for number in range(len(own) + len(left)) if number not in taken)
     chosen = []
-    for index, number in zip(range(len(own)), free, strict=False):
+    for index, number in zip(range(len(own)), chosen_numbers(skipped, frame), strict=False):
         x0, y0, x1, y1 = own.boxes[index].tolist()
-        chosen.append(Marked(number, (x0, y0, x1, y1), own.landmarks[index].tolist(), True))
+        chosen.append(Mark(number, (x0, y0, x1, y1), own.landmarks[index].tolist(), True))
     return left + chosen
 
 
+def chosen_numbers(skipped: Sequence[LeftOut], frame: int) -> Iterator[int]:
+    """The numbers of a frame's chosen faces, in their order: all that no face left out has; without end."""
+    taken = {note.number for note in skipped if note.frame == frame}
+    number = 0
+    while True:
+        if number not in taken:
+            yield number
+        number += 1
+
+
 def to_picture(pixels: torch.Tensor, side: int) -> Image.Image:
-    """(H,W,3 or 4) float in 0…1 -> a picture with a longer side of at most ``side`` pixels."""
+    """(H,W,3 or 4) float in 0…1 -> a picture whose longer side is at most ``side`` pixels; never enlarged."""
     step = max(1, max(pixels.shape[:2]) // (2 * side))  # so that an 8K frame is not copied whole
     small = pixels[::step, ::step, :3].detach().float().clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
     picture = Image.fromarray(small.contiguous().numpy())
@@ -53,52 +89,83 @@ def to_picture(pixels: torch.Tensor, side: int) -> Image.Image:
     return picture
 
 
-def numbered_faces(images: torch.Tensor, faces: Faces, report: Report) -> list[Image.Image]:
-    """The first frames of (N,H,W,C) with a box, a number and five landmarks on every face."""
-    pictures = []
-    for frame in range(min(len(images), _FRAMES)):
-        picture = to_picture(images[frame], _SIDE)
-        _draw(picture, marks(faces, report.skipped, frame), picture.width / images.shape[2])
-        pictures.append(picture)
-    return pictures
+def text_plate(draw: ImageDraw.ImageDraw, text: str, corner: tuple[float, float], colour: Colour, px: int) -> None:
+    """Draw dark text of ``px`` pixels on a coloured plate whose top-left corner is ``corner``."""
+    wide, tall, offset = _plate(draw, text, px)
+    x, y = corner
+    draw.rectangle((x, y, x + wide - 1, y + tall - 1), fill=colour, outline=DARK)
+    draw.text((x + offset[0], y + offset[1]), text, fill=DARK, font=_font(px))
 
 
-def _draw(picture: Image.Image, marked: Sequence[Marked], scale: float) -> None:
-    draw = ImageDraw.Draw(picture)
-    line = max(1, round(max(picture.size) / 300))
-    for mark in marked:
-        colour = _CHOSEN if mark.chosen else _LEFT
-        x0, y0, x1, y1 = (value * scale for value in mark.box)
-        draw.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=_DARK, width=line + 2)
-        draw.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=colour, width=line)
-        for x, y in mark.points:
-            x, y, dot = x * scale, y * scale, 1.5 * line + 1.5
-            draw.ellipse((x - dot, y - dot, x + dot, y + dot), fill=colour, outline=_DARK)
-        if mark.number is not None:
-            _label(draw, str(mark.number), (x0, y0), colour, max(14, round(max(picture.size) / 30)))
+def _plate(draw: ImageDraw.ImageDraw, text: str, px: int) -> tuple[float, float, tuple[float, float]]:
+    """Width and height of the plate around a text, and where the text goes in it."""
+    left, top, right, bottom = draw.textbbox((0, 0), text, font=_font(px))
+    edge = max(2, px // 6)
+    return right - left + 2 * edge, bottom - top + 2 * edge, (edge - left, edge - top)
 
 
-def _label(draw: ImageDraw.ImageDraw, text: str, corner: tuple[float, float], colour: tuple[int, ...], px: int) -> None:
-    """A number on a plate above the box, or inside where there is no room above."""
+def _font(px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     try:
-        font = ImageFont.load_default(size=px)
+        return ImageFont.load_default(size=px)
     except TypeError:  # Pillow before 10.1 has one size only
-        font = ImageFont.load_default()
-    left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
-    wide, tall = right - left + 6, bottom - top + 6
-    x, y = max(0.0, corner[0]), corner[1] - tall if corner[1] >= tall else max(0.0, corner[1])
-    draw.rectangle((x, y, x + wide, y + tall), fill=colour, outline=_DARK)
-    draw.text((x + 3 - left, y + 3 - top), text, fill=_DARK, font=font)
+        return ImageFont.load_default()
 
 
-def before_after(crops: torch.Tensor, restored: torch.Tensor) -> Image.Image:
-    """The first faces in columns: (M,h,w,3) above, (M,S,S,3) below."""
-    columns = min(len(crops), len(restored), _COLUMNS)
-    strip = Image.new("RGB", (columns * _TILE, 2 * _TILE))
-    for column in range(columns):
-        for row, batch in enumerate((crops, restored)):
-            tile = to_picture(batch[column], _TILE)
-            if tile.size != (_TILE, _TILE):
-                tile = tile.resize((_TILE, _TILE), Image.Resampling.BICUBIC)
-            strip.paste(tile, (column * _TILE, row * _TILE))
-    return strip
+def _preview_side(drawn: Sequence[Mark], photo_side: int) -> int:
+    """Longer side of the preview on which half of the faces are legible, within bounds."""
+    widths = sorted(mark.box[2] - mark.box[0] for mark in drawn)
+    if not widths:
+        return _SIDE
+    needed = _LEGIBLE * photo_side / max(widths[len(widths) // 2], 1.0)
+    return round(min(max(needed, _SIDE), _LARGEST_SIDE))
+
+
+def _draw(picture: Image.Image, drawn: Sequence[Mark], scale: float) -> None:
+    """Boxes and landmarks of all faces first, then the plates, so that no box crosses a number."""
+    draw = ImageDraw.Draw(picture)
+    side = max(picture.size)
+    boxes = []
+    for mark in drawn:
+        x0, y0, x1, y1 = (value * scale for value in mark.box)
+        box = (x0, y0, max(x0, x1), max(y0, y1))
+        boxes.append(box)
+        colour, px = GREEN if mark.chosen else GREY, max(box[2] - box[0], box[3] - box[1])
+        line = min(max(1, round(px / 40)), max(1, round(side / 300)))
+        draw.rectangle(box, outline=DARK, width=line + 2)
+        draw.rectangle(box, outline=colour, width=line)
+        dot = min(px / 30, side / 150)
+        for x, y in mark.landmarks if dot >= _DOT else ():
+            x, y = x * scale, y * scale
+            draw.ellipse((x - dot, y - dot, x + dot, y + dot), fill=colour, outline=DARK)
+    occupied = list(boxes)
+    for mark, box in zip(drawn, boxes, strict=True):
+        if mark.number is None:
+            continue
+        px = _text_px(box[2] - box[0], side)
+        wide, tall, _ = _plate(draw, str(mark.number), px)
+        plate = _free_place(box, wide, tall, occupied, picture.size)
+        occupied.append(plate)
+        text_plate(draw, str(mark.number), plate[:2], GREEN if mark.chosen else GREY, px)
+
+
+def _text_px(face: float, side: int) -> int:
+    """Height of a number for a face of this width: half of it; more where a node shows the preview small."""
+    readable = min(side / 50, 0.75 * face)
+    return round(min(max(0.5 * face, readable, _SMALLEST_TEXT), side / 24))
+
+
+def _free_place(box: Box, wide: float, tall: float, occupied: Sequence[Box], size: tuple[int, int]) -> Box:
+    """The place beside the box where a plate covers least of other boxes and plates: above, below, right, left, in."""
+    x0, y0, x1, y1 = box
+    corners = [
+        (x0, y0 - tall), (x1 - wide, y0 - tall), (x0, y1), (x1 - wide, y1),
+        (x1, y0), (x1, y1 - tall), (x0 - wide, y0), (x0 - wide, y1 - tall), (x0, y0),
+    ]  # fmt: skip
+    places = torch.tensor(corners, dtype=torch.float64)
+    places = places.minimum(torch.tensor([size[0] - wide, size[1] - tall], dtype=torch.float64)).clamp(min=0)
+    ends = places + torch.tensor([wide, tall], dtype=torch.float64)
+    others = torch.tensor(occupied, dtype=torch.float64)
+    shared = (ends[:, None].minimum(others[None, :, 2:]) - places[:, None].maximum(others[None, :, :2])).clamp(min=0)
+    best = int(shared.prod(-1).sum(1).argmin())  # the first of equals
+    x, y = places[best].tolist()
+    return x, y, x + wide, y + tall

@@ -9,7 +9,8 @@ import torch
 from ..restoration import restore_crops
 from . import host, inputs
 from .gpen_model import GpenModel
-from .preview import before_after
+from .live_preview import LivePreview
+from .pairs import before_after, crop_pairs
 
 
 class GPENFaceRestore:
@@ -40,24 +41,15 @@ class GPENFaceRestore:
     def restore(self, gpen_model: GpenModel, crops: torch.Tensor, **options: Any) -> dict[str, Any]:
         """The core's `restore_crops` under ComfyUI's memory manager; shows faces before and after."""
         inputs.check_model(gpen_model)
-        bar, shown = host.progress(), []
-
-        def on_progress(done: int, total: int, face: torch.Tensor | None) -> None:
-            # the last face comes with the strip: newer pages leave a live preview standing below what a node shows
-            if face is not None and done < total:
-                shown.append(done)
-            bar(done, total, face if done < total else None)
-
+        live = LivePreview()
         done = restore_crops(
             crops,
             gpen_model.restorer,
-            on_progress=on_progress,
+            on_progress=live,
             check_cancel=host.check_cancel,
             free_memory=gpen_model.bring_to_device,
             fallbacks=gpen_model.fallbacks(),
             **options,
         )
-        strip = before_after(crops, done.restored)
-        if shown:
-            host.last_preview(strip)
-        return {"ui": host.show([strip]), "result": (host.give(done.restored), done.report.text())}
+        shown = live.end(before_after(crop_pairs(crops, done.restored), len(crops)))
+        return {"ui": shown, "result": (host.give(done.restored), done.report.text())}

@@ -10,6 +10,8 @@ from ..restoration import restore_image
 from . import host, inputs
 from .detector_sessions import detector_signature, load_detector
 from .gpen_model import GpenModel
+from .live_preview import LivePreview
+from .pairs import before_after, photo_pairs
 
 
 class GPENRestoreImage:
@@ -69,19 +71,19 @@ class GPENRestoreImage:
         """Path, size and time of the detector's files: one that is added, replaced or removed may find other faces."""
         return repr(detector_signature(detector))
 
-    def restore(
-        self, image: torch.Tensor, gpen_model: GpenModel, detector: str, **options: Any
-    ) -> tuple[torch.Tensor, torch.Tensor, str]:
+    def restore(self, image: torch.Tensor, gpen_model: GpenModel, detector: str, **options: Any) -> dict[str, Any]:
         """The core's `restore_image` under ComfyUI's progress, cancel and memory manager."""
         inputs.check_model(gpen_model)
+        live = LivePreview()
         done = restore_image(
             image,
             gpen_model.restorer,
             load_detector(detector, keeper=self),
-            on_progress=host.progress(),
+            on_progress=live,
             check_cancel=host.check_cancel,
             free_memory=gpen_model.bring_to_device,
             fallbacks=gpen_model.fallbacks(),
             **options,
         )
-        return host.give(done.image), host.give(done.mask), done.report.text()
+        shown = live.end(before_after(photo_pairs(image, done.image, done.report), len(done.report.faces)))
+        return {"ui": shown, "result": (host.give(done.image), host.give(done.mask), done.report.text())}
