@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from ...faces.geometry.warp import warps_on
-from ...models import BUILTIN_LABEL, CheckCancel
+from ...models import BUILTIN_LABEL, CheckCancel, OnNotice
 
-OnNotice = Callable[[str, "dict[str, Any]"], None]
-"""``on_notice(kind, values)``: what happened in one call of a restorer, a record for the report of this run."""
+__all__ = [
+    "OnNotice",
+    "batch_size_of",
+    "call",
+    "describe",
+    "device_of",
+    "dtype_of",
+    "name_of",
+    "provider_of",
+    "template_of",
+    "warnings_of",
+    "working_device",
+]
 
 _SMALL = "the built-in model is small; GPEN-BFR-2048 gives far more, once its file lies in a model folder"
 _PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}

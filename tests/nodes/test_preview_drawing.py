@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from gpen_pack.faces import TEMPLATES, Faces
+from gpen_pack.faces import TEMPLATES, Faces, Skipped
 from gpen_pack.nodes import preview
 from gpen_pack.nodes.pairs import before_after, crop_pairs, photo_pairs
 from gpen_pack.nodes.preview import DARK, GREEN, marks, numbered_faces, to_picture
@@ -54,7 +54,7 @@ def test_numbers_are_those_that_select_counts() -> None:
 
 
 def test_a_report_s_own_notes_are_enough() -> None:
-    left = FaceNote(frame=0, size=9.0, box=(1, 1, 5, 5), score=None, fate="not selected", number=0)
+    left = Skipped("not_selected", 0, box=(1, 1, 5, 5), size=9.0, number=0)
     assert [mark.number for mark in marks(faces_at([(0, 0, 40)], (60, 60)), [left], 0)] == [0, 1]
 
 
@@ -137,7 +137,7 @@ def test_photo_pairs_show_the_face_at_its_place_in_an_enlarged_result() -> None:
         FaceNote(1, 20.0, (92, 41, 108, 59), 0.9, "restored"),
         FaceNote(1, 20.0, (-15, 90, 5, 110), 0.9, "restored"),
     ]
-    left = [FaceNote(1, 5.0, (0, 0, 5, 5), None, "not selected", number=0)]
+    left = [Skipped("not_selected", 1, box=(0, 0, 5, 5), size=5.0, number=0)]
     pairs = photo_pairs(image, result, Report(faces=notes, skipped=left))
     assert [pair.label for pair in pairs] == ["1:1", "1:2"]
     assert pairs[0].before.shape == (20, 20, 3) and bool((pairs[0].before == 0.5).all())
