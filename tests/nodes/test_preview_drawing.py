@@ -69,7 +69,7 @@ def test_29_plates_hide_no_face_and_no_other_plate(monkeypatch: pytest.MonkeyPat
     drawn = plates_of(faces, size, monkeypatch)
     assert sorted(int(text) for text, _, _ in drawn) == list(range(29))
     picture = numbered_faces(torch.zeros(1, *size, 3), faces, Report())[0]
-    for box in faces.boxes.tolist():
+    for box in (faces.boxes * (picture.width / size[1])).tolist():
         inner = picture.crop([round(value + edge) for value, edge in zip(box, (6, 6, -6, -6), strict=True)])  # type: ignore[arg-type]
         green = sum(count for count, colour in inner.getcolors(1 << 20) or [] if colour == GREEN)
         assert green < 0.08 * inner.width * inner.height, "only landmarks lie on a face"
