@@ -37,8 +37,9 @@ class GPENModelLoader:
                 "precision": inputs.combo(
                     inputs.PRECISIONS,
                     "auto",
-                    "auto is fp32, and bf16 where a GPU's memory does not suffice for one face. bf16 halves the "
-                    "memory; fp16 too, and is repeated in a wider type where it overflows.",
+                    "fp32 is true float32. auto lets NVIDIA GPUs use TF32 in convolutions, and takes bf16 where the "
+                    "memory does not suffice for one face; the report says which ran. bf16 and fp16 halve the memory; "
+                    "a face that overflows in fp16 is repeated in float32.",
                 ),
                 "device": inputs.combo(inputs.DEVICES, "auto", "auto is ComfyUI's own device."),
                 "cpu_fallback": (
