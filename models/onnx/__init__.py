@@ -6,13 +6,13 @@ weights are found by what they do: the graph becomes one term, and the term is m
 
 ::
 
-    file.onnx ──► wire ──► graph ──► interpretation ────────────► generator, encoder ──► weights
+    file.onnx --> wire --> graph --> interpretation ------------> generator, encoder --> weights
                   large    nodes     per node, in order:          pattern matching,      published keys,
-                  values   and       ├ constants: folding         from the output        GPENConfig
-                  stay     constants ├ moves: layout              image backwards
-                  mapped             └ the rest: operators,
+                  values   and       + constants: folding         from the output        GPENConfig
+                  stay     constants + moves: layout              image backwards
+                  mapped             + the rest: operators,
                                        convolution
-                           └──► recognition: sizes and names, where the graph is not understood
+                           +--> recognition: sizes and names, where the graph is not understood
 
 1. `wire` copies all but the large values into a small message, which the `onnx` package parses (`graph`). Large values
    stay views of the mapped file: parsing them would copy 285 MB twice.
@@ -22,7 +22,7 @@ weights are found by what they do: the graph becomes one term, and the term is m
 3. A *term* says what a value is without saying how it lies in memory. Its axes have identity; a *value* is a factor
    times a term, whose axes are grouped into dimensions::
 
-       Reshape  [1,64,8,8] → [64,8,8]      same term, other groups         (`layout`)
+       Reshape  [1,64,8,8] > [64,8,8]      same term, other groups         (`layout`)
        Mul      by 0.7071                  same term, factor × 0.7071      (`operators`)
        Mul      by a vector per channel    Times(x, vector, axis)
        Conv     of a Times                 Conv(x, weight, ins=(vector,))  (`convolution`)
@@ -33,14 +33,14 @@ weights are found by what they do: the graph becomes one term, and the term is m
 4. `generator` and `encoder` match the term. A level of the generator, from its activation backwards::
 
        LeakyRelu(0.2)
-         └ Sum  + bias ─────────────────────────────────────► convs.i.activate.bias
-             └ Concat
-                 ├ Fir(kernel) ──────────────────────────────► convs.i.conv.blur.kernel
-                 │   └ Conv(weight) ─────────────────────────► convs.i.conv.weight
-                 │       ├ ins:  Linear(style) ──────────────► convs.i.conv.modulation
-                 │       ├ outs: Power(-0.5) of the sum of squared weight · ins: the demodulation, checked
-                 │       └ x:    the LeakyRelu of the level below
-                 └ w × LeakyRelu of the encoder ─────────────► convs.i.noise.weight
+         + Sum  + bias -------------------------------------> convs.i.activate.bias
+             + Concat
+                 + Fir(kernel) ------------------------------> convs.i.conv.blur.kernel
+                 |   + Conv(weight) -------------------------> convs.i.conv.weight
+                 |       + ins:  Linear(style) --------------> convs.i.conv.modulation
+                 |       + outs: Power(-0.5) of the sum of squared weight · ins: the demodulation, checked
+                 |       + x:    the LeakyRelu of the level below
+                 + w × LeakyRelu of the encoder -------------> convs.i.noise.weight
 
    The factors met on the way from one activation to the next are multiplied, and divided by what GPEN has there (equal
    learning rates, √2 behind activations, gains of blurs): the rest belongs to the weight.
