@@ -22,7 +22,7 @@ weights are found by what they do: the graph becomes one term, and the term is m
 3. A *term* says what a value is without saying how it lies in memory. Its axes have identity; a *value* is a factor
    times a term, whose axes are grouped into dimensions::
 
-       Reshape  [1,64,8,8] > [64,8,8]      same term, other groups         (`layout`)
+       Reshape  [1,64,8,8] -> [64,8,8]      same term, other groups         (`layout`)
        Mul      by 0.7071                  same term, factor × 0.7071      (`operators`)
        Mul      by a vector per channel    Times(x, vector, axis)
        Conv     of a Times                 Conv(x, weight, ins=(vector,))  (`convolution`)
@@ -43,7 +43,7 @@ weights are found by what they do: the graph becomes one term, and the term is m
                  + w × LeakyRelu of the encoder -------------> convs.i.noise.weight
 
    The factors met on the way from one activation to the next are multiplied, and divided by what GPEN has there (equal
-   learning rates, √2 behind activations, gains of blurs): the rest belongs to the weight.
+   learning rates, sqrt(2) behind activations, gains of blurs): the rest belongs to the weight.
 
 Every rule is exact or refuses with the node's name. A graph that is refused (`GraphNotUnderstoodError`) is run by ONNX
 Runtime; a file that is damaged, or asks for more than a GPEN needs, is not (`ModelFileError`): functions, control flow,
