@@ -109,7 +109,7 @@ def test_the_preview_is_the_face_just_restored(comfyui: Any, line: Line, photo: 
     shown = previews[0].resize((restored.shape[1], restored.shape[0]), Image.Resampling.BOX)
     off = np.abs(np.asarray(shown.convert("RGB"), dtype=float) - restored).mean()
     assert off < 6, f"the preview is another picture than the restored face: {off:.1f} levels"
-    assert previews[-1].size == (8 * 256, 512), "the strip of before and after comes last"
+    assert previews[-1].size == (1024, 1104), "the pairs before and after come last"
 
 
 def test_cancel_while_faces_are_looked_for(comfyui: Any, line: Line, photo: str) -> None:

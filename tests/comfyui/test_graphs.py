@@ -83,7 +83,7 @@ def test_the_two_previews(comfyui: Any, photo: str) -> None:
     assert shown.shape == (512, 512, 3)
     grey = (shown == 170).all(2).sum()
     assert grey > 200, "a face that was left out is drawn in grey, with the number to type"
-    assert comfyui.picture(outputs["4"]["images"][0]).shape == (512, 256, 3)
+    assert comfyui.picture(outputs["4"]["images"][0]).shape == (1024, 512, 3)
 
 
 @pytest.mark.parametrize("habit", ["fp16", "non-contiguous", "two frames", "rgba"])

@@ -85,7 +85,14 @@ class ShortOfMemory:
     def execute(self, gpen_model: Any, fits: int) -> tuple[Any]:
         """A copy, for ComfyUI keeps the model that it was given."""
         model = copy.copy(gpen_model)
-        model._on_cpu = lambda: False  # a CPU has no narrower way
+        module = sys.modules[type(gpen_model).__module__]
+
+        def fallbacks() -> list[Any]:
+            """Those of a GPU with bf16: a CPU has no narrower way."""
+            bf16 = model._step("in bf16", lambda: module.read_model(model.path, "bf16"))
+            return [bf16] if model.precision == "auto" else []
+
+        model.fallbacks = fallbacks
         model.restorer = copy.copy(gpen_model.restorer)
         restore = model.restorer.restore
 
