@@ -24,7 +24,9 @@ INPUT_SIDE = 64  # pixels of the square the network looks at
 # Where the points lie on a well-placed square: the mean of the LBP cascade's boxes on the training portraits,
 # made symmetric, the box enlarged by a fifth.
 MEAN_FACE = torch.tensor(
-    [[0.337, 0.353], [0.663, 0.353], [0.500, 0.552], [0.345, 0.672], [0.655, 0.672]], dtype=torch.float64
+    [[0.337, 0.353], [0.663, 0.353], [0.500, 0.552], [0.345, 0.672], [0.655, 0.672]],
+    dtype=torch.float64,
+    device="cpu",
 )
 BOX_SCALE = 1.2  # side of the square over side of the cascade's box
 BOX_CENTRE = (0.5, 0.56)  # centre of the square in the cascade's box
@@ -138,7 +140,8 @@ def load_landmark_net(state_dict: Mapping[str, Tensor]) -> LandmarkNet:
 
     Raises ValueError, naming the keys, if they are not this network's.
     """
-    net = LandmarkNet()
+    with torch.device("cpu"):  # a host may have set another default device, or another default dtype
+        net = LandmarkNet().float()
     wanted = {key: tuple(value.shape) for key, value in net.state_dict().items() if value.is_floating_point()}
     given = {key: tuple(value.shape) for key, value in state_dict.items() if value.is_floating_point()}
     wrong = sorted(key for key in wanted.keys() | given.keys() if wanted.get(key) != given.get(key))
