@@ -15,9 +15,10 @@ from .errors import GraphNotUnderstoodError, ModelFileError
 from .files.formats import Format, sniff, unreadable
 from .gpen_weights import open_gpen, read_gpen_file
 from .loading import name_warnings, why_onnxruntime
-from .onnx.graph import read_onnx_graph
+from .onnx.graph import OnnxGraph, read_onnx_graph
 from .onnx.recognition import onnx_sizes
-from .onnx.weights import RecoveredWeights
+from .onnx.weights import RecoveredWeights, recover_gpen
+from .restorers.restorer import SquareSizes
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,22 @@ def inspect_model(path: Path | str) -> ModelInfo:
 
 def _onnx_info(path: Path, said: tuple[str, ...]) -> ModelInfo:
     graph = read_onnx_graph(path)
-    sizes, warnings = onnx_sizes(path, graph)
+    sizes, warnings = _computed_sizes(path, graph), ()
+    if sizes is None:
+        sizes, warnings = onnx_sizes(path, graph)
     warnings = (*name_warnings(path, sizes), *said, *warnings)
     return ModelInfo("onnx", sizes.in_size, sizes.out_size, None, graph.inputs[0].dtype, warnings)
+
+
+def _computed_sizes(path: Path, graph: OnnxGraph) -> SquareSizes | None:
+    """Sizes by what the graph computes, where an exporter left the output's shape open; None where it is not needed."""
+    if len(graph.outputs) != 1 or None not in graph.outputs[0].shape[1:]:
+        return None
+    try:
+        config = recover_gpen(path, graph)[1]
+    except GraphNotUnderstoodError:
+        return None  # then the open shape is the reason to refuse it
+    return SquareSizes(config.in_size, config.out_size)
 
 
 def _info(
