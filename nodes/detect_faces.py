@@ -13,7 +13,7 @@ from .preview import numbered_faces
 
 
 class GPENFaceDetect:
-    """Finds, chooses, aligns and cuts out faces."""
+    """Detects, selects, aligns and crops faces."""
 
     CATEGORY = "GPEN"
     DESCRIPTION = (
@@ -24,10 +24,10 @@ class GPENFaceDetect:
     RETURN_TYPES = ("IMAGE", "GPEN_FACES", "MASK", "INT", "STRING")
     RETURN_NAMES = ("crops", "faces", "face_mask", "count", "report")
     OUTPUT_TOOLTIPS = (
-        "Aligned square crops, one a face over all frames.",
-        "Where every face belongs, for Paste Faces Back (GPEN).",
-        "Where the faces lie, one mask a frame.",
-        "How many faces were chosen.",
+        "Aligned square crops, one per face over all frames.",
+        "Position and alignment of every face, for Paste Faces Back (GPEN).",
+        "Masks of the faces, one per frame.",
+        "Number of selected faces.",
         inputs.REPORT_TOOLTIP,
     )
     FUNCTION = "detect"
@@ -49,7 +49,7 @@ class GPENFaceDetect:
 
     @classmethod
     def VALIDATE_INPUTS(cls, select: str | None = None) -> bool | str:
-        """True, or what may be typed into ``select``."""
+        """True, or what ``select`` accepts."""
         return inputs.why_no_selection(select) or True
 
     @classmethod
@@ -58,7 +58,7 @@ class GPENFaceDetect:
         return repr(detector_signature(detector))
 
     def detect(self, image: torch.Tensor, detector: str, **options: Any) -> dict[str, Any]:
-        """The core's `detect` behind ComfyUI's progress and cancel; shows the faces with their numbers."""
+        """Run `detect` with ComfyUI's progress and cancel; the preview shows the faces with their numbers."""
         found = detect(
             image,
             load_detector(detector, keeper=self),

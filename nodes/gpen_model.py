@@ -1,4 +1,4 @@
-"""What travels through the GPEN_MODEL socket: a network in ComfyUI's keeping, and its ways out of short memory."""
+"""The value of a GPEN_MODEL socket: a network that ComfyUI manages, and its fallbacks when memory is short."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class GpenModel:
         return self.restorer.device if self.patcher is None else self.patcher.load_device
 
     def bring_to_device(self, working_bytes: int) -> None:
-        """Let ComfyUI make room and load the network, whole."""
+        """Let ComfyUI free memory and load the whole network."""
         if self.patcher is not None:
             host.bring_to_device(self.patcher, working_bytes)
 
     def fallbacks(self) -> list[FallbackStep]:
-        """What may be tried where one face does not fit, gentlest first. Made when needed, kept for the next run."""
+        """Fallbacks for a face that does not fit into memory, mildest first; built when needed, kept for later runs."""
         steps: list[FallbackStep] = []
         if self.load_device.type == "cpu":  # bf16 saves little there, and is slow on a processor without it
             return steps

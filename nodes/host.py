@@ -1,4 +1,4 @@
-"""Everything that the pack knows of ComfyUI: folders, memory, progress, cancel. No other module imports it."""
+"""The interface to ComfyUI: folders, memory, progress, cancel. No other module imports it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def model_folders() -> list[Path]:
 
 
 def shared_folders() -> list[Path]:
-    """ReActor's folders, in which only names with gpen concern us; its key may be registered or not."""
+    """ReActor's folders, of which only files with gpen in the name are listed; its key need not be registered."""
     import folder_paths
 
     known = folder_paths.folder_names_and_paths.get(REACTOR_KEY, ((), ()))[0]
@@ -55,7 +55,7 @@ def detector_folders() -> list[Path]:
 
 
 def torch_device() -> torch.device:
-    """Where ComfyUI computes."""
+    """ComfyUI's compute device."""
     import comfy.model_management as mm
 
     return mm.get_torch_device()
@@ -123,7 +123,7 @@ def check_cancel() -> None:
 
 
 def give(result: torch.Tensor) -> torch.Tensor:
-    """A result where, and in the type in which, this ComfyUI keeps its intermediate values."""
+    """A result on the device and in the dtype of ComfyUI's intermediate values."""
     import comfy.model_management as mm
 
     dtype = mm.intermediate_dtype() if hasattr(mm, "intermediate_dtype") else result.dtype

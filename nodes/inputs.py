@@ -1,4 +1,4 @@
-"""The widgets, each written once: type, default, range, and what a user reads when the mouse rests on it."""
+"""The widgets, each defined once: type, default, range, tooltip."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def slider(default: float, low: float, high: float, step: float, tooltip: str) -
 
 
 def socket(kind: str, tooltip: str) -> Spec:
-    """An input that takes a noodle."""
+    """An input socket."""
     return kind, {"tooltip": tooltip}
 
 
@@ -46,7 +46,9 @@ DETECTION: dict[str, Spec] = {
         "What finds the faces. auto takes InsightFace's SCRFD where a model of it lies, else OpenCV's YuNet, else the "
         "built-in one; the report says which.",
     ),
-    "threshold": slider(0.6, 0.0, 1.0, 0.01, "Confidence that a face must reach. Lower finds more, also what is none."),
+    "threshold": slider(
+        0.6, 0.0, 1.0, 0.01, "Minimum confidence of a detection. Lower values find more faces and more false ones."
+    ),
     "select": (
         "STRING",
         {
@@ -62,7 +64,7 @@ DETECTION: dict[str, Spec] = {
             "default": 16,
             "min": 1,
             "max": 8192,
-            "tooltip": "Faces whose aligned square is smaller than this many pixels are left alone.",
+            "tooltip": "Faces whose aligned square has a smaller side, in pixels of the image, are skipped.",
         },
     ),
     "template": combo(
@@ -104,11 +106,11 @@ CROP_SIZE = combo(
     "Side of the crops in pixels. auto is the smallest not below the largest face.",
 )
 
-REPORT_TOOLTIP = "What was found, what was done, what was left alone and why; device, precision and time."
+REPORT_TOOLTIP = "Faces found, restored and skipped, with reasons; device, precision and time."
 
 
 def why_no_selection(select: str | None) -> str | None:
-    """None where ``select`` can be read, or comes through a noodle and is not known yet; else what may be typed."""
+    """None where ``select`` is valid, or linked and not known yet; else what it accepts."""
     if select is None:
         return None
     try:

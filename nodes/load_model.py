@@ -46,7 +46,7 @@ class GPENModelLoader:
                     "BOOLEAN",
                     {
                         "default": False,
-                        "tooltip": "Where the GPU's memory does not suffice even for one face, go on on the CPU, "
+                        "tooltip": "If the GPU's memory is too small even for one face, continue on the CPU, "
                         "slowly, instead of stopping.",
                     },
                 ),

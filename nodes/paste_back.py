@@ -12,7 +12,7 @@ from . import host, inputs
 
 
 class GPENFacePasteBack:
-    """Puts restored faces where they were found."""
+    """Pastes restored faces back into their frames."""
 
     CATEGORY = "GPEN"
     DESCRIPTION = (
@@ -36,7 +36,7 @@ class GPENFacePasteBack:
             "required": {
                 "image": inputs.socket("IMAGE", "The image the faces were found in, or an enlarged version of it."),
                 "faces": inputs.socket("GPEN_FACES", "From Detect Faces (GPEN)."),
-                "restored": inputs.socket("IMAGE", "One square picture a face, in the order of the crops."),
+                "restored": inputs.socket("IMAGE", "One square image per face, in the order of the crops."),
                 **inputs.PASTING,
             },
             "optional": {"mask": inputs.socket("MASK", "Multiplies what is pasted: black keeps the image.")},
@@ -45,6 +45,6 @@ class GPENFacePasteBack:
     def paste(
         self, image: torch.Tensor, faces: Faces, restored: torch.Tensor, **options: Any
     ) -> tuple[torch.Tensor, torch.Tensor, str]:
-        """The core's `paste` behind ComfyUI's progress and cancel."""
+        """Run `paste` with ComfyUI's progress and cancel."""
         done = paste(image, faces, restored, on_progress=host.progress(), check_cancel=host.check_cancel, **options)
         return host.give(done.image), host.give(done.mask), done.report.text()

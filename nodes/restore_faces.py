@@ -18,10 +18,10 @@ class GPENFaceRestore:
 
     CATEGORY = "GPEN"
     DESCRIPTION = (
-        "Restores aligned face crops with GPEN and blends the result with what was there. The crops may have any size "
+        "Restores aligned face crops with GPEN and blends the result with the originals. The crops may have any size "
         "and may come from any node; the result has the model's own size."
     )
-    SEARCH_ALIASES: ClassVar[list[str]] = ["face restore", "gpen", "codeformer", "gfpgan", "restore crop"]
+    SEARCH_ALIASES: ClassVar[list[str]] = ["gpen", "restore crop", "restore aligned face"]
     RETURN_TYPES = ("IMAGE", "STRING")
     RETURN_NAMES = ("restored", "report")
     OUTPUT_TOOLTIPS = ("The restored crops at the model's size, in the order they came.", inputs.REPORT_TOOLTIP)

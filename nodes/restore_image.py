@@ -15,14 +15,16 @@ from .pairs import before_after, photo_pairs
 
 
 class GPENRestoreImage:
-    """Everything in one node."""
+    """Detect, restore and paste in one node."""
 
     CATEGORY = "GPEN"
     DESCRIPTION = (
         "Finds the faces of a picture or a batch, restores them with GPEN and pastes them back, in one step and in "
         "memory that does not grow with the batch. Put it behind any face swap."
     )
-    SEARCH_ALIASES: ClassVar[list[str]] = ["face restore", "gpen", "reactor", "codeformer", "gfpgan", "enhance faces"]
+    SEARCH_ALIASES: ClassVar[list[str]] = [
+        "face restore", "face restoration", "restore faces", "enhance faces", "gpen", "gfpgan", "codeformer", "reactor",
+    ]  # fmt: skip
     RETURN_TYPES = ("IMAGE", "MASK", "STRING")
     RETURN_NAMES = ("image", "mask", "report")
     OUTPUT_TOOLTIPS = (
@@ -63,7 +65,7 @@ class GPENRestoreImage:
 
     @classmethod
     def VALIDATE_INPUTS(cls, select: str | None = None) -> bool | str:
-        """True, or what may be typed into ``select``."""
+        """True, or what ``select`` accepts."""
         return inputs.why_no_selection(select) or True
 
     @classmethod
@@ -72,7 +74,7 @@ class GPENRestoreImage:
         return repr(detector_signature(detector))
 
     def restore(self, image: torch.Tensor, gpen_model: GpenModel, detector: str, **options: Any) -> dict[str, Any]:
-        """The core's `restore_image` under ComfyUI's progress, cancel and memory manager."""
+        """Run `restore_image` with ComfyUI's progress, cancel and memory manager."""
         inputs.check_model(gpen_model)
         live = LivePreview()
         done = restore_image(
