@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -151,11 +150,10 @@ class Report:
             lines.append(f"model: {told['name']} ({told['provider']}, {told['device']}, {told['precision']})")
             if told["advice"]:
                 lines.append(f"advice: {told['advice']}")
-        for reason, count in Counter(entry.reason for entry in self.skipped).items():
-            frames = sorted({entry.frame for entry in self.skipped if entry.reason == reason})
-            shown = ", ".join(map(str, frames[:8])) + (", …" if len(frames) > 8 else "")
-            where = f" (frame {shown})" if self.frames > 1 else ""
-            lines.append(f"left as it was, {count}×: {reason}{where}")
+        for entries in _grouped(self.skipped):
+            frames = sorted({entry.frame for entry in entries})
+            where = f" (frame {_few(frames, 8)})" if self.frames > 1 else ""
+            lines.append(f"left as it was, {len(entries)}×: {_reason(entries)}{where}")
         if self.dropped:
             lines.append(f"degenerate detections left out: {self.dropped}")
         lines += [f"warning: {sentence}" for sentence in self.warnings]
@@ -172,6 +170,28 @@ class Report:
         if self.faces_pasted is not None:
             parts.append(f"{self.faces_pasted} pasted back")
         return f"{', '.join(parts) or 'nothing done'} in {_count(self.frames, 'frame')}"
+
+
+def _grouped(skipped: Iterable[Skipped]) -> list[list[Skipped]]:
+    """Records that one line tells: those of one reason, and all faces that one ``select`` leaves out."""
+    groups: dict[Any, list[Skipped]] = {}
+    for entry in skipped:
+        key = (entry.kind, *entry.values.values()) if entry.kind == "not_selected" else entry.reason
+        groups.setdefault(key, []).append(entry)
+    return list(groups.values())
+
+
+def _reason(entries: list[Skipped]) -> str:
+    """The reason of a group."""
+    numbers = sorted({entry.number for entry in entries if entry.number is not None})
+    if entries[0].kind != "not_selected" or len(numbers) < 2:
+        return entries[0].reason
+    values = entries[0].values
+    return f"faces {_few(numbers, _SIZES_LISTED)} ({values['order']}) are not among select {values['select']}"
+
+
+def _few(numbers: list[int], most: int) -> str:
+    return ", ".join(map(str, numbers[:most])) + (", …" if len(numbers) > most else "")
 
 
 def _moved(entries: Iterable[Any], index: int) -> list[Any]:

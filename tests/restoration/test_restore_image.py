@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from gpen_pack.detectors import Detections
-from gpen_pack.faces import TEMPLATES, crop_faces
+from gpen_pack.faces import TEMPLATES, Skipped, crop_faces
 from gpen_pack.models import load_gpen
 from gpen_pack.models.restorers.restorer import SquareSizes
-from gpen_pack.restoration import detect, paste, restore_crops, restore_image
+from gpen_pack.restoration import Report, detect, paste, restore_crops, restore_image
 
 
 class SquareDetector:
@@ -135,6 +135,15 @@ def test_fidelity_one_keeps_the_face_and_says_so() -> None:
     result, _, report = run(image, fidelity=1.0)
     assert (result - image).abs().mean() < 0.01
     assert "nothing of the restoration shows" in report.text()
+
+
+def test_faces_that_select_leaves_out_share_a_line() -> None:
+    skipped = [Skipped("not_selected", 0, number=n, values={"order": "large-small", "select": "0"}) for n in (2, 1, 3)]
+    lines = Report(frames=1, skipped=[*skipped, Skipped("outside_mask", 0)]).text().splitlines()
+    assert "left as it was, 3×: faces 1, 2, 3 (large-small) are not among select 0" in lines
+    assert "left as it was, 1×: its centre lies outside the mask" in lines
+    (line,) = Report(frames=2, skipped=skipped[:1]).text().splitlines()[1:]
+    assert line == "left as it was, 1×: face 2 (large-small) is not among select 0 (frame 0)"
 
 
 def test_order_and_select_decide_what_is_restored() -> None:
