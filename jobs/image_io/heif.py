@@ -35,7 +35,7 @@ def open_heif(data: bytes, kind: str) -> tuple[Image.Image, int]:
         refuse_huge(image.width, image.height)
         return image, _bits_of(data)
     try:
-        import pillow_heif
+        import pillow_heif  # pyright: ignore[reportMissingImports] # optional
     except ImportError as error:
         raise ImageFileError(f"{kind} needs the package pillow-heif: {INSTALL}.") from error
     container = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
