@@ -144,7 +144,7 @@ def install_oldest(environment: Path) -> None:
         return
     say(f"installing the oldest packages allowed, some GB: {', '.join(pins)}")
     if not pip_install(environment, *pins):
-        raise Stop("pip could not install the lower bounds of requirements.txt together; its own words stand above.")
+        raise Stop("pip could not install the lower bounds of requirements.txt together; its output is above.")
     stamp.write_text(wanted, encoding="utf-8")
 
 
@@ -169,7 +169,7 @@ def install(environment: Path, files: list[str]) -> None:
         say(f"{TORCH} is not to be had here: taking what requirements.txt allows")
     if not pip_install(environment, *(part for name in files for part in ("-r", name))):
         raise Stop(
-            "pip could not install the requirements; its own words stand above. Behind a proxy set HTTPS_PROXY, with a "
+            "pip could not install the requirements; its output is above. Behind a proxy set HTTPS_PROXY, with a "
             "mirror of the package index set PIP_INDEX_URL, and run the same line again: it goes on where it stopped."
         )
     stamp.write_text("\n".join(stamp_for(files[: n + 1]) for n in range(len(files))) + "\n", encoding="utf-8")

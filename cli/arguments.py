@@ -94,11 +94,11 @@ def add_restore_arguments(parser: argparse.ArgumentParser) -> None:
     faces = parser.add_argument_group("which faces")
     faces.add_argument("--detector", choices=DETECTORS, default="auto", help="what detects the faces")
     faces.add_argument("--detector-model", type=Path, metavar="FILE", help="the detector's model file")
-    faces.add_argument("--threshold", type=number(0, 1), default=0.6, metavar="T", help="least confidence of a face")
+    faces.add_argument("--threshold", type=number(0, 1), default=0.6, metavar="T", help="minimum confidence of a face")
     faces.add_argument("--select", default="all", metavar="LIST", help="all, or indexes in --order, such as 0 or 0,2")
     faces.add_argument("--order", choices=ORDERS, default="large-small", help="how faces are numbered")
     faces.add_argument("--min-face-px", type=number(0, unlimited), default=16, metavar="PX",
-                       help="faces with a smaller aligned square in the photo are left alone")  # fmt: skip
+                       help="faces with a smaller aligned square in the photo are skipped")  # fmt: skip
     faces.add_argument("--mask", type=Path, metavar="FILE", help="restore only where this picture is white")
     faces.add_argument("--original-image", type=Path, metavar="FILE",
                        help="the picture before a face swap: only faces that differ from it are restored")  # fmt: skip
@@ -130,7 +130,7 @@ def add_restore_arguments(parser: argparse.ArgumentParser) -> None:
     running = parser.add_argument_group("running")
     running.add_argument("--aligned", action="store_true",
                          help="inputs are aligned crops, outputs restored crops at the model's size")  # fmt: skip
-    running.add_argument("--json", action="store_true", help="one line of JSON a file on standard output")
+    running.add_argument("--json", action="store_true", help="one line of JSON per file on standard output")
     running.add_argument("--quiet", action="store_true", help="print errors only")
 
 

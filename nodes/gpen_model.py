@@ -27,7 +27,7 @@ class GpenModel:
         restorer: the network, still on the CPU.
         patcher: comfy.model_patcher.ModelPatcher; None where ONNX Runtime holds the weights.
         precision: what was asked for; only "auto" may be narrowed.
-        cpu_fallback: whether the CPU may be used where the GPU's memory does not suffice.
+        cpu_fallback: whether to continue on the CPU if the GPU's memory is too small.
     """
 
     def __init__(

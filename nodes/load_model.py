@@ -37,8 +37,8 @@ class GPENModelLoader:
                 "precision": inputs.combo(
                     inputs.PRECISIONS,
                     "auto",
-                    "fp32 is true float32. auto lets NVIDIA GPUs use TF32 in convolutions, and takes bf16 where the "
-                    "memory does not suffice for one face; the report says which ran. bf16 and fp16 halve the memory; "
+                    "fp32 is true float32. auto lets NVIDIA GPUs use TF32 in convolutions, and uses bf16 if the "
+                    "memory is too small for one face; the report says which ran. bf16 and fp16 halve the memory; "
                     "a face that overflows in fp16 is repeated in float32.",
                 ),
                 "device": inputs.combo(inputs.DEVICES, "auto", "auto is ComfyUI's own device."),

@@ -39,7 +39,7 @@ class GPENFaceRestore:
         }
 
     def restore(self, gpen_model: GpenModel, crops: torch.Tensor, **options: Any) -> dict[str, Any]:
-        """The core's `restore_crops` under ComfyUI's memory manager; shows faces before and after."""
+        """Run `restore_crops` with ComfyUI's memory manager; the preview shows faces before and after."""
         inputs.check_model(gpen_model)
         live = LivePreview()
         done = restore_crops(

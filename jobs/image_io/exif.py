@@ -1,4 +1,4 @@
-"""EXIF and XMP blocks patched in place, so that every tag we do not understand stays byte for byte as it was.
+"""EXIF and XMP blocks patched in place, so that unknown tags stay byte for byte as they were.
 
 An EXIF block is a small TIFF file: byte order, offset of a directory (IFD), entries of twelve bytes.
 """

@@ -152,7 +152,7 @@ def _check_complete(page: Any, length: int) -> None:
     """A decoder may fill what is missing with zeros: refuse before it does."""
     ends = (offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False))
     if not page.dataoffsets or max(ends, default=0) > length:
-        raise ImageFileError("the file is cut off: it names pixels behind its end.")
+        raise ImageFileError("the file is cut off: it refers to pixels beyond its end.")
 
 
 def _with_pillow(data: bytes, meta: Metadata) -> tuple[np.ndarray, Metadata]:
@@ -170,7 +170,7 @@ def _with_opencv(data: bytes) -> np.ndarray:
 
 
 def load_tifffile() -> Any:
-    """The package tifffile, imported where a TIFF is at hand.
+    """The package tifffile, imported only when a TIFF is read.
 
     Raises:
         ImageFileError: it is not installed, or cannot be loaded.
