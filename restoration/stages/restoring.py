@@ -17,7 +17,7 @@ from ..checks import check_images, refuse_non_finite
 from ..options import BlendOptions
 from ..reporting.report import Report
 from ..running.fallback import FallbackStep, MemoryFallback
-from ..running.restorer_traits import describe, warnings_of, working_device
+from ..running.restorer_traits import OnNotice, describe, warnings_of, working_device
 
 # what can go wrong with one frame and leaves its neighbours alone; anything else is a bug of ours
 FAILURES = (ValueError, OSError, RuntimeError, MemoryError)
@@ -89,44 +89,64 @@ def _next_batch(
     del waiting[: len(batch)]
     check_cancel()
     try:
-        faces = _run(batch, fallback, options)
+        with _SharedTime(batch, "restore"):
+            frames = len({id(job.report) for job in batch})
+            fallback.prepare(len(batch), _notices(batch), max(job.frame_bytes for job in batch) * frames)
+        device = working_device(fallback.restorer, batch[0].device)
+    except FAILURES as error:
+        check_cancel.pass_on(error)
+        yield from (RestoredFace(job, None, error) for job in batch)
+        return
+    cropped: list[FaceJob] = []
+    crops: list[Tensor] = []
+    for job in batch:
+        try:
+            with _SharedTime([job], "crop"):
+                crops.append(job.crop(device))
+            cropped.append(job)
+        except FAILURES as error:
+            check_cancel.pass_on(error)
+            yield RestoredFace(job, None, error)
+    if cropped:
+        yield from _restore(cropped, torch.stack(crops), fallback, options, check_cancel)
+
+
+def _restore(
+    batch: Sequence[FaceJob], crops: Tensor, fallback: MemoryFallback, options: BlendOptions, check_cancel: CancelWatch
+) -> Iterator[RestoredFace]:
+    """Restored, colour-matched and blended faces of crops (B,S,S,3)."""
+    try:
+        with _SharedTime(batch, "restore"):
+            restored = fallback.restore(crops, _notices(batch))
+        with _SharedTime(batch, "blend"), torch.no_grad():
+            restored = match_colors(restored, crops, options.color_match)
+            faces = blend_batch(crops, restored, float(options.fidelity), options.blend_mode)
     except FAILURES as error:
         check_cancel.pass_on(error)
         owners = list(dict.fromkeys(job.owner for job in batch))
         if len(owners) == 1:
-            for job in batch:
-                yield RestoredFace(job, None, error)
+            yield from (RestoredFace(job, None, error) for job in batch)
             return
         for owner in owners:  # which of the frames it was shows when each goes alone
-            own = [job for job in batch if job.owner == owner]
-            while own:
-                yield from _next_batch(own, fallback, options, check_cancel)
+            own = [index for index, job in enumerate(batch) if job.owner == owner]
+            yield from _restore([batch[index] for index in own], crops[own], fallback, options, check_cancel)
         return
     for job, face in zip(batch, faces, strict=True):
         yield RestoredFace(job, face, None)
 
 
-def _run(batch: Sequence[FaceJob], fallback: MemoryFallback, options: BlendOptions) -> Tensor:
-    """(B,S,S,3) float32: restored, colour-matched and blended."""
+def _notices(batch: Sequence[FaceJob]) -> OnNotice:
+    """What happens to a batch goes into the reports of its frames."""
     reports = list({id(job.report): job.report for job in batch}.values())
 
     def on_notice(kind: str, values: dict[str, Any]) -> None:
         for report in reports:
             report.warn(kind, **values)
 
-    with _shared(batch, "restore"):
-        fallback.prepare(len(batch), on_notice, max(job.frame_bytes for job in batch) * len(reports))
-    device = working_device(fallback.restorer, batch[0].device)
-    with _shared(batch, "crop"):
-        crops = torch.stack([job.crop(device) for job in batch])
-    with _shared(batch, "restore"):
-        restored = fallback.restore(crops, on_notice)
-    with _shared(batch, "blend"), torch.no_grad():
-        restored = match_colors(restored, crops, options.color_match)
-        return blend_batch(crops, restored, float(options.fidelity), options.blend_mode)
+    return on_notice
 
 
-class _shared:
+class _SharedTime:
     """A timer whose wall time is shared out evenly among the faces of a batch."""
 
     def __init__(self, batch: Sequence[FaceJob], stage: str) -> None:

@@ -38,6 +38,16 @@ class Batched(Bare):
     batch_size = 4
 
 
+class Picky(Batched):
+    """Cannot restore the face of :func:`greener`."""
+
+    def restore(self, crops: torch.Tensor) -> torch.Tensor:
+        self.calls.append(len(crops))
+        if (crops[..., 1].mean(dim=(1, 2)) > 0.3).any():
+            raise RestoreError("the restored face is not finite")
+        return 1 - crops
+
+
 class BlueSquares:
     """A blue square is a face; a frame whose first pixel is red cannot be looked at."""
 
@@ -59,6 +69,14 @@ def frame(face: bool = True, height: int = 60, width: int = 80, seed: int = 0) -
     image = torch.rand(height, width, 3, generator=torch.Generator().manual_seed(seed)) * 0.2 + 0.4
     if face:
         image[10:42, 20:52] = torch.tensor([0.1, 0.1, 0.95])
+    return image
+
+
+def greener(image: torch.Tensor) -> torch.Tensor:
+    """A face that is a little greener, and still found."""
+    image = image.clone()
+    image[10:42, 20:52, 1] += 0.12
+    image[20:30, 26:46, 1] = 1.0
     return image
 
 
@@ -216,16 +234,8 @@ def test_a_source_that_only_fails_comes_to_an_end() -> None:
 
 
 def test_a_face_that_cannot_be_restored_is_its_frames_error_alone() -> None:
-    class Picky(Batched):
-        def restore(self, crops: torch.Tensor) -> torch.Tensor:
-            self.calls.append(len(crops))
-            if (crops[..., 1].mean(dim=(1, 2)) > 0.3).any():
-                raise RestoreError("the restored face is not finite")
-            return 1 - crops
-
     frames = [frame(seed=index) for index in range(4)]
-    frames[2][10:42, 20:52, 1] += 0.12  # a face that is a little greener is still found
-    frames[2][20:30, 26:46, 1] = 1.0
+    frames[2] = greener(frames[2])
     restorer = Picky()
     results = list(run(frames, restorer))
     assert [type(result.error) for result in results] == [type(None), type(None), RestoreError, type(None)]
@@ -339,3 +349,24 @@ def test_an_input_is_never_written_into() -> None:
     for result in run(given, scale=1.5):
         assert result.error is None
     assert all(torch.equal(a, b) for a, b in zip(given, copies, strict=True))
+
+
+def test_every_crop_is_seen_once_also_where_a_neighbour_fails() -> None:
+    frames = [frame(seed=index) for index in range(4)]
+    frames[2] = greener(frames[2])
+    seen: list[int] = []
+    restorer = Picky()
+    results = list(run(frames, restorer, on_crops=lambda index, faces, crops: seen.append(index)))
+    assert [result.error is None for result in results] == [True, True, False, True]
+    assert restorer.calls == [4, 1, 1, 1, 1] and seen == [0, 1, 2, 3]
+
+
+def test_who_looks_at_crops_and_fails_spoils_that_frame_alone() -> None:
+    def on_crops(index: int, faces: Any, crops: torch.Tensor) -> None:
+        if index == 1:
+            raise OSError("no space left on device")
+
+    restorer = Batched()
+    results = list(run([frame(seed=index) for index in range(4)], restorer, on_crops=on_crops))
+    assert [type(result.error) for result in results] == [type(None), OSError, type(None), type(None)]
+    assert restorer.calls == [3]
