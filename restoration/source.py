@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..faces.selection import frame_mask
-from ..faces.swap.changes import NoPartner
+from ..faces.swap.changes import NoPartner, other_sized
 from .callbacks import CancelWatch
 from .checks import check_frame
 from .stages.canvas import Size, canvas_size
@@ -131,7 +131,8 @@ def _fill(item: Item, frame: Any, beside: dict[str, Any], scale: float) -> None:
             item.no_original = ("no_original", {})
         else:
             check_frame(original, f"original_image, frame {item.index}")
-            _compare_sizes(item)
+            item.no_original = other_sized(_size(pixels), _size(original))
+            item.original = original if item.no_original is None else None
     if "upscaled_image" in beside:
         item.upscaled = upscaled = _loaded(beside["upscaled_image"], "upscaled_image")
         if upscaled is not None:
@@ -149,15 +150,6 @@ def _loaded(value: Any, name: str) -> Any:
     if isinstance(value, torch.Tensor) and value.dim() == 4 and len(value) == 1 and name != "mask":
         value = value[0]  # a batch of one is a frame
     return value
-
-
-def _compare_sizes(item: Item) -> None:
-    """An original of another size is none."""
-    assert item.frame is not None and item.original is not None
-    (height, width), (other_height, other_width) = _size(item.frame), _size(item.original)
-    if (height, width) != (other_height, other_width):
-        sizes = {"original_size": f"{other_width}×{other_height}", "image_size": f"{width}×{height}"}
-        item.original, item.no_original = None, ("no_original_size", sizes)
 
 
 def _per_frame_masks(mask: Any) -> Iterator[Any] | None:

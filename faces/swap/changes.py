@@ -12,7 +12,7 @@ from ..collection import Faces
 from ..skipped import Skipped, skip_faces
 from .frame_matching import match_frames
 
-__all__ = ["NoPartner", "changed_faces", "changed_in_frame", "match_frames", "no_partner"]
+__all__ = ["NoPartner", "changed_faces", "changed_in_frame", "match_frames", "no_partner", "other_sized"]
 
 NoPartner = tuple[str, dict[str, Any]]  # kind and values of a :class:`Skipped`
 
@@ -109,13 +109,20 @@ def _check(faces: Faces, images: Tensor, originals: Tensor) -> None:
         )
 
 
+def other_sized(image: tuple[int, ...], original: tuple[int, ...]) -> NoPartner | None:
+    """The reason why a frame of one (height, width) has no original of another; None where the sizes are equal."""
+    if image == original:
+        return None
+    return "no_original_size", {
+        "original_size": f"{original[1]}×{original[0]}",
+        "image_size": f"{image[1]}×{image[0]}",
+    }
+
+
 def no_partner(images: Tensor, originals: Tensor) -> NoPartner:
     """The reason why frames of ``images`` have no original: kind and values of the record."""
-    (height, width), (original_height, original_width) = images.shape[1:3], originals.shape[1:3]
-    if (height, width) != (original_height, original_width):
-        sizes = {"original_size": f"{original_width}×{original_height}", "image_size": f"{width}×{height}"}
-        return "no_original_size", sizes
-    return "no_original_count", {"originals": len(originals), "images": len(images)}
+    other_size = other_sized(tuple(images.shape[1:3]), tuple(originals.shape[1:3]))
+    return other_size or ("no_original_count", {"originals": len(originals), "images": len(images)})
 
 
 def _changed_share(image: Tensor, original: Tensor, matrix: Tensor) -> float | None:

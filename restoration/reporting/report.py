@@ -128,6 +128,7 @@ class Report:
             "detections_dropped": self.dropped,
             "faces": [{**_place(entry), "fate": entry.fate} for entry in self.faces],
             "skipped": [{**_place(entry), "kind": entry.kind, "fate": entry.reason} for entry in self.skipped],
+            "notes_left_out": self.notes_left_out,
             "warnings": self.warnings,
             "milliseconds": {name: round(value, 1) for name, value in self.milliseconds.items()},
             "detector": self.detector,
