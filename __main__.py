@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import importlib.machinery
-import importlib.util
 import os
+import runpy
 import sys
 from pathlib import Path
 
@@ -18,9 +17,7 @@ def run() -> int:
     root = Path(__file__).absolute().parent  # links are kept: a pack linked into ComfyUI finds the models around it
     # python put the folder first: `models` and `nodes` would become importable by those bare names
     sys.path[:] = [entry for entry in sys.path if not entry or Path(entry).resolve() != root.resolve()]
-    spec = importlib.machinery.ModuleSpec(ALIAS, None, is_package=True)
-    spec.submodule_search_locations = [str(root)]
-    sys.modules[ALIAS] = importlib.util.module_from_spec(spec)
+    runpy.run_path(str(root / "load_pack.py"))["load_pack"](ALIAS)
     importlib.import_module(f"{ALIAS}.cli.threads").wait_passively()  # read when torch is loaded
     return importlib.import_module(f"{ALIAS}.cli").main()
 

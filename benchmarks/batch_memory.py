@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -19,9 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 from pack import pack
+from peak import peak_bytes
 
 HEIGHT, WIDTH, FACE = 1080, 1920, 400
-_KILOBYTES = 1 if sys.platform == "darwin" else 1024  # bytes per unit of ru_maxrss
 
 
 def worker(frames: int) -> dict[str, Any]:
@@ -48,7 +47,7 @@ def worker(frames: int) -> dict[str, Any]:
     one = torch.rand(HEIGHT, WIDTH, 3, generator=torch.Generator().manual_seed(0))
     for index in range(frames):
         image[index] = one
-    before = peak()
+    before = peak_bytes()
     start = time.perf_counter()
     with torch.inference_mode():  # as ComfyUI runs nodes
         done = restoration.restore_image(image, restorer, Told())
@@ -58,12 +57,7 @@ def worker(frames: int) -> dict[str, Any]:
     assert torch.equal(done.image[-1][done.mask[-1] == 0], image[-1][done.mask[-1] == 0])
     tensors = {"input": image, "output": done.image, "mask": done.mask}
     sizes = {name: tensor.nbytes for name, tensor in tensors.items()}
-    return {"frames": frames, "peak": peak(), "before": before, "seconds": seconds, **sizes}
-
-
-def peak() -> int:
-    """Peak resident memory of this process so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KILOBYTES
+    return {"frames": frames, "peak": peak_bytes(), "before": before, "seconds": seconds, **sizes}
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from engine_worker import pack
+from pack import pack
 from PIL import Image
 
 FRAME = (1080, 1920)

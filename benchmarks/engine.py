@@ -65,7 +65,7 @@ class Worker:
 
 def convolution_gflop(size: int) -> float:
     """Multiplications and additions of all convolutions of the published shape, in billions."""
-    from engine_worker import pack
+    from pack import pack
 
     config = pack("gpen_arch").GPENConfig.standard(size)
     levels = list(zip(config.levels, config.channels, strict=True))

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import importlib
-import importlib.machinery
-import importlib.util
 import json
 import sys
 import time
@@ -19,20 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pack import pack
+from peak import peak_bytes
 from torch.nn import functional as F
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTENDERS = ("floor", "reference fp32", "onnxruntime fp32", "fast fp32", "fast bf16")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-
-def pack(module: str) -> Any:
-    """A module of the pack, whatever its folder is called."""
-    if "gpen_pack" not in sys.modules:
-        spec = importlib.machinery.ModuleSpec("gpen_pack", None, is_package=True)
-        spec.submodule_search_locations = [str(ROOT)]
-        sys.modules["gpen_pack"] = importlib.util.module_from_spec(spec)
-    return importlib.import_module(f"gpen_pack.{module}")
 
 
 def random_network(size: int, config: Any = None) -> Any:
@@ -115,17 +105,6 @@ def rates(clock: Callable[[], float]) -> dict[str, float]:
     return found
 
 
-def peak_mb() -> float:
-    """Peak resident memory of this process in MB."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        return int(status.read_text(encoding="ascii").split("VmHWM:")[1].split()[0]) / 1024
-    import resource  # not on Windows
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("name", choices=CONTENDERS)
@@ -154,7 +133,7 @@ def main() -> None:
         elif options.result and not options.result.exists():
             torch.save(result, options.result)
         print(json.dumps(row), flush=True)
-    print(json.dumps({"peak_mb": peak_mb()}), flush=True)
+    print(json.dumps({"peak_mb": peak_bytes() / 2**20}), flush=True)
 
 
 if __name__ == "__main__":

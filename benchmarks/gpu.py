@@ -13,8 +13,9 @@ import tempfile
 from pathlib import Path
 
 import torch
-from engine_worker import export_onnx, pack, picture, random_network
+from engine_worker import export_onnx, picture, random_network
 from gpu_bench import Bench, without_tf32
+from pack import pack
 from torch.nn import functional as F
 
 DTYPES = {"fp32": torch.float32, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.float16}

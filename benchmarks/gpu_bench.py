@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from engine_worker import pack, random_network
+from engine_worker import random_network
+from pack import pack
 
 
 class Bench:

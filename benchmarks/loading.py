@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peak import peak_bytes
 
 ROOT = Path(__file__).resolve().parents[1]
 FORMATS = ("safetensors", "pth", "onnx")
@@ -49,27 +50,14 @@ def worker(root: Path, path: Path, turns: int) -> dict[str, Any]:
         assert restorer.module.declined is None, "expected the fast engine, which is what is measured"
         return restorer
 
-    before = peak_memory()
+    before = peak_bytes()
     loads = [timed(load)]
-    memory = peak_memory() - before  # before a reading has filled as much
+    memory = peak_bytes() - before  # before a reading has filled as much
     reads = [timed(path.read_bytes)]
     for _ in range(turns):
         reads.append(timed(path.read_bytes))
         loads.append(timed(load))
     return {"reads": reads, "loads": loads, "memory": memory, "threads": torch.get_num_threads()}
-
-
-def peak_memory() -> int:
-    """The process's largest resident memory so far in bytes, mapped files included; 0 where the system has no such."""
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux: what getrusage gives there is that of the process that started this one, if larger
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    try:
-        import resource
-    except ImportError:
-        return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def make_files(folder: Path, formats: Sequence[str]) -> dict[str, Path]:

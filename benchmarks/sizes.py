@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from engine_worker import peak_mb, random_network
+from engine_worker import random_network
 from pack import pack
+from peak import peak_bytes
 
 MODELS = ("built in", "GPEN-BFR-256", "GPEN-BFR-512", "GPEN-BFR-1024", "GPEN-BFR-2048")
 
@@ -55,7 +56,7 @@ def worker(source: str, rounds: int) -> dict[str, Any]:
     file = models.BUILTIN_PATH if source == "builtin" else Path(source)
     return {
         "bytes": file.stat().st_size, "load_s": load, "wall_s": wall[1:], "cpu_s": cpu[1:],
-        "peak_mb": peak_mb(), "threads": torch.get_num_threads(),
+        "peak_mb": peak_bytes() / 2**20, "threads": torch.get_num_threads(),
     }  # fmt: skip
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
 import json
-import sys
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +14,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
-if "gpen_pack" not in sys.modules:
-    _spec = importlib.machinery.ModuleSpec("gpen_pack", None, is_package=True)
-    _spec.submodule_search_locations = [str(ROOT)]
-    sys.modules["gpen_pack"] = importlib.util.module_from_spec(_spec)
+runpy.run_path(str(ROOT / "load_pack.py"))["load_pack"]()
 
 
 class RootIsAFolder:

@@ -91,6 +91,7 @@ def oddly_named(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target.mkdir()
     shutil.copy(root / "__main__.py", target)
     shutil.copy(root / "__init__.py", target)
+    shutil.copy(root / "load_pack.py", target)
     for floor in ("cli", "detectors", "faces", "gpen_arch", "jobs", "models", "nodes", "restoration"):
         ignored = shutil.ignore_patterns("__pycache__", "*.pth", "*.pt", "*.onnx", "GPEN*.safetensors")
         shutil.copytree(root / floor, target / floor, ignore=ignored)
